@@ -1,0 +1,128 @@
+"""The typer application: the list of commands, and how a command line ends."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import warnings
+from collections.abc import Callable
+from types import FrameType
+from typing import Annotated, Any
+
+import click
+import typer
+
+from mlconvert.cli import convert, doctor, inspect, repositories, routes, samples, verify
+from mlconvert.cli import run as run_command
+from mlconvert.errors import MlconvertError, UsageError
+from mlconvert.version import __version__
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+TERMINATED = 143  # 128 + SIGTERM
+
+COMMANDS: tuple[tuple[str, Callable[..., Any], str], ...] = (
+    ("convert", convert.convert, "Make"),
+    ("run", run_command.run, "Make"),
+    ("verify", verify.verify, "Prove"),
+    ("samples", samples.samples, "Prove"),
+    ("inspect", inspect.inspect, "Look"),
+    ("routes", routes.routes, "Look"),
+    ("doctor", doctor.doctor, "Look"),
+    ("publish", repositories.publish, "Serve"),
+    ("versions", repositories.versions, "Serve"),
+    ("rollback", repositories.rollback, "Serve"),
+)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: the same clean-up as Ctrl-C, another exit code."""
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mlconvert {__version__}")
+        raise typer.Exit
+
+
+def _application() -> typer.Typer:
+    app = typer.Typer(
+        name="mlconvert",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+
+    @app.callback(epilog="Every command has an example: mlconvert COMMAND --help")
+    def application(
+        version: Annotated[
+            bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
+        ] = False,
+    ) -> None:
+        """From a trained model to a verified, ready-to-serve repository, with the evidence beside it."""
+
+    for name, function, panel in COMMANDS:
+        app.command(name, rich_help_panel=panel)(function)
+    return app
+
+
+def run(argv: list[str]) -> int:
+    """Run the command line; the exit code. Nothing but this function turns an error into text."""
+    previous = _on_terminate()
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
+    try:
+        result = _application()(args=argv, prog_name="mlconvert", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show(file=sys.stderr)
+        _print_json_error(argv, UsageError(error.format_message()))
+        return UsageError.exit_code
+    except MlconvertError as error:
+        print_error(error)
+        _print_json_error(argv, error)
+        return error.exit_code
+    except Terminated:
+        sys.stderr.write("stopped (SIGTERM): what was not finished is not left behind\n")
+        return TERMINATED
+    except (KeyboardInterrupt, click.Abort):
+        sys.stderr.write("stopped: what was not finished is not left behind\n")
+        return INTERRUPTED
+    finally:
+        if previous is not None:
+            signal.signal(signal.SIGTERM, previous)
+
+
+def print_error(error: MlconvertError) -> None:
+    """What, where, and how to mend it; on stderr, so that stdout stays what was asked for."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    kind = "bug in mlconvert" if error.exit_code == 1 else "error"
+    console.print(Text.assemble((f"{kind}: ", "bold red"), error.message))
+    for line in (error.where or "").splitlines():
+        console.print(Text(f"  {line}", "dim"))
+    if error.hint:
+        console.print(Text.assemble(("  try: ", "bold"), error.hint))
+
+
+def _print_json_error(argv: list[str], error: MlconvertError) -> None:
+    """With --json, stdout is JSON whatever happens."""
+    if "--json" in argv:
+        data = {"schema": "mlconvert.report/1", "ok": False, "exit_code": error.exit_code, "error": error.as_json()}
+        sys.stdout.write(json.dumps(data, indent=1) + "\n")
+
+
+def _on_terminate() -> Any:
+    """Make SIGTERM unwind like Ctrl-C, so that children are ended and scratch folders removed."""
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the shape that signal wants
+        raise Terminated
+
+    try:
+        return signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not in the main thread: the caller's program decides about signals
+        return None

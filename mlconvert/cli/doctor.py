@@ -1,0 +1,44 @@
+"""`mlconvert doctor`: what this installation can do, and what it lacks for the rest."""
+
+from __future__ import annotations
+
+import platform
+
+import typer
+
+
+def doctor() -> int:
+    """Show the packages that mlconvert uses, their versions, and how to get those that are missing.
+
+    [bold]Example[/bold]
+
+    mlconvert doctor
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from mlconvert import cache, packages
+    from mlconvert.registry import registry
+    from mlconvert.tested import state_of
+
+    console = Console(highlight=False)
+    tables = registry()
+    console.print(f"Python {platform.python_version()}, {platform.platform()}", soft_wrap=True)
+    table = Table("package", "installed", "tested with", "", box=None, pad_edge=False, header_style="bold")
+    bad = False
+    for package in dict.fromkeys(sorted(packages.ALL, key=lambda row: (row.extra or "", row.module))):
+        state = state_of(package)
+        if state.installed is None:
+            note = Text(packages.install_command([package]), "dim")
+        elif state.fits:
+            note = Text("ok", "green")
+        else:
+            note, bad = Text("outside the tested range", "yellow"), True
+        table.add_row(package.distributions[0], state.installed or "-", state.wanted, note)
+    console.print(table)
+    typer.echo(f"cache: {cache.root_folder()}")
+    typer.echo(f"formats: {len(tables.formats)}, converters: {len(tables.converters)}, runners: {len(tables.runners)}")
+    if bad:
+        typer.echo("some packages are outside the range that mlconvert is tested with; results are still verified")
+    return 0

@@ -1,0 +1,76 @@
+"""`mlconvert inspect`: what a model file is, and what its record says."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from mlconvert.cli import options
+
+
+def inspect(
+    artifact: Annotated[
+        str, typer.Argument(metavar="ARTIFACT", help="A model file, a folder with one, or package.module:factory.")
+    ],
+    trust: options.Trust = False,
+    as_json: options.Json = False,
+) -> int:
+    """Show what a model is: its format, files, inputs and outputs, and how it was made and proven.
+
+    [bold]Example[/bold]
+
+    mlconvert inspect build/breast_cancer/triton
+    """
+    from mlconvert.inspection import inspect_artifact
+
+    data = inspect_artifact(artifact, trust=trust)
+    if as_json:
+        sys.stdout.write(json.dumps(data, indent=1) + "\n")
+    else:
+        _print(data)
+    return 0
+
+
+def _print(data: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    from mlconvert.report import numbers
+    from mlconvert.signature import TensorSpec
+
+    console = Console(highlight=False, soft_wrap=True)
+
+    def row(name: str, value: str, style: str = "") -> None:
+        console.print(Text.assemble((f"{name:<10}", "dim"), (value, style)))
+
+    row("path", data["path"])
+    row("format", data["format"])
+    row("sha256", data["sha256"])
+    for file in data["files"]:
+        row("file", f"{file['path']}  {numbers.size(file['bytes'])}")
+    if data["pickle"]:
+        row("pickle", f"holds {data['pickle']['outermost']}; loading it can run code (--trust)")
+        for name in data["pickle"]["dangerous"]:
+            row("", f"calls {name}", "bold red")
+    for side in ("inputs", "outputs"):
+        for spec in (data["signature"] or {}).get(side, []):
+            row(side[:-1], str(TensorSpec.from_json(spec)))
+    if data["signature"] is None:
+        row("signature", data["why_no_signature"], "dim")
+    record = data["record"]
+    if record is None:
+        row("record", "none: this file was not made by mlconvert, or was moved without it", "dim")
+        return
+    row("source", f"{record['source']['path']} ({record['source']['format']})")
+    for step in record["steps"]:
+        given = " ".join(f"{name}={value}" for name, value in step["options"].items())
+        row("step", f"{step['converter']} {given} {numbers.seconds(step['seconds'])}".replace("  ", " "))
+    parity = record["parity"]
+    if parity is None:
+        row("verified", "no", "yellow")
+    else:
+        row("verified", f"{parity['samples']} samples, {len(parity['outputs'])} outputs", "green")
+    row("made", f"{record['created']} by mlconvert {record['mlconvert']}")

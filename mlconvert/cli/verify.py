@@ -1,0 +1,57 @@
+"""`mlconvert verify`: two models compared, or an artifact tested against its own record."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mlconvert.cli import options
+
+
+def verify(
+    reference: Annotated[
+        str, typer.Argument(metavar="REFERENCE", help="The model that is right; or, alone, an artifact with a record.")
+    ],
+    candidate: Annotated[
+        str | None, typer.Argument(metavar="CANDIDATE", help="The model to test.", show_default=False)
+    ] = None,
+    samples: options.Samples = None,
+    rtol: options.Rtol = None,
+    atol: options.Atol = None,
+    weights: options.Weights = None,
+    report: options.Reports = None,
+    trust: options.Trust = False,
+    as_json: options.Json = False,
+) -> int:
+    """Compare two models on samples, or test an artifact on the rows its record keeps.
+
+    [bold]Examples[/bold]
+
+    mlconvert verify model.txt model.onnx --samples rows.csv
+
+    mlconvert verify build/breast_cancer/triton
+    """
+    from mlconvert.api import verify_report
+    from mlconvert.cli.progress import progress
+    from mlconvert.cli.running import check_reports, tell
+    from mlconvert.errors import UsageError
+
+    if candidate is None and samples is not None:
+        raise UsageError(
+            "--samples goes with two models; one alone is tested on the rows of its record",
+            hint=f"mlconvert verify REFERENCE {reference} --samples {samples}",
+        )
+    check_reports(report or [])
+    with progress(["verify"]) as observer:
+        outcome = verify_report(
+            reference,
+            candidate,
+            samples=samples,
+            rtol=rtol,
+            atol=atol,
+            weights=weights,
+            trust=trust,
+            observer=observer,
+        )
+    return tell(outcome, report or [], as_json=as_json)

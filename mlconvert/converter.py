@@ -1,0 +1,206 @@
+"""The contracts that a plug-in meets: converters (edges between formats) and runners (what runs a format).
+
+Both are rows of a table that name a module; the module is imported only when the row is used, and imports its
+framework only inside its functions. So planning is pure, and `mlconvert --help` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Union
+
+from mlconvert.errors import UsageError, suggest
+from mlconvert.packages import Package
+from mlconvert.signature import Signature
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Precision = Literal["float32", "float16", "bfloat16", "int8"]
+
+
+@dataclass(frozen=True)
+class Converter:
+    """An edge from one format to another, or to the same one (then it is a *pass*: optimize, float16, …).
+
+    `module` holds a function named `function`:
+
+        def convert(source: Artifact, target: Path, *, option: type = default, …) -> Artifact
+
+    It writes the main file (or folder) `target`, any further files beside it under names that start with
+    `target.name`, and returns the artifact it wrote. Its keyword-only parameters are its options; their help is
+    the text of `Annotated[type, "help"]`. A converter with `uses_samples` also takes `samples: Mapping[str, ndarray]`,
+    as keyword, an empty mapping when there are none. It raises ConversionFailed (the model cannot be converted) or
+    UsageError (an option contradicts the model).
+    """
+
+    source: str
+    target: str
+    name: str  # the step's name on the command line and in recipes
+    module: str
+    packages: tuple[Package, ...]
+    title: str
+    function: str = "convert"
+    uses_samples: bool = False
+    precision: Precision | None = None  # what the result computes in, where the step changes that
+
+    @property
+    def id(self) -> str:
+        return f"{self.source}->{self.target}" if self.source != self.target else f"{self.source}:{self.name}"
+
+    @property
+    def is_pass(self) -> bool:
+        return self.source == self.target
+
+    def load(self) -> Callable[..., Any]:
+        function: Callable[..., Any] = getattr(importlib.import_module(self.module), self.function)
+        return function
+
+
+@dataclass(frozen=True)
+class Session:
+    """A loaded model. `run` takes one batch, input name -> array, and returns output name -> array.
+
+    `signature` is None for a model that does not know its inputs before it sees some (a PyTorch module).
+    Arrays of strings are numpy unicode arrays (`<U…`), bfloat16 is `ml_dtypes.bfloat16`.
+    """
+
+    signature: Signature | None
+    run: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Runner:
+    """What runs artifacts of one format on samples. Its module has two functions:
+
+        def signature(artifact: Artifact) -> Signature | None      # cheap where the format allows it
+        def load(artifact: Artifact) -> Session
+
+    Both raise ConversionFailed when the file cannot be read as its format.
+    """
+
+    format: str
+    module: str
+    packages: tuple[Package, ...]
+
+    def signature(self, artifact: Any) -> Signature | None:
+        result: Signature | None = importlib.import_module(self.module).signature(artifact)
+        return result
+
+    def load(self, artifact: Any) -> Session:
+        session: Session = importlib.import_module(self.module).load(artifact)
+        return session
+
+
+# --- options: the keyword-only parameters of a converter ---
+
+
+@dataclass(frozen=True)
+class Option:
+    name: str
+    type: Any
+    default: Any
+    help: str
+
+    @property
+    def type_name(self) -> str:
+        if typing.get_origin(self.type) is Literal:
+            return "|".join(str(choice) for choice in typing.get_args(self.type))
+        return {bool: "yes|no", int: "integer", float: "number", str: "text"}.get(
+            self.type, "NAME=A,B;NAME=…" if typing.get_origin(self.type) is dict else "A,B,…"
+        )
+
+
+def options_of(function: Callable[..., Any], *, ignore: Iterable[str] = ("samples",)) -> dict[str, Option]:
+    """The options of a converter's function, read from its keyword-only parameters."""
+    options = {}
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is not parameter.KEYWORD_ONLY or parameter.name in ignore:
+            continue
+        # One annotation at a time: the other parameters may name frameworks that are imported for type checkers only.
+        hint, text = _resolved(function, parameter.annotation), ""
+        if typing.get_origin(hint) is typing.Annotated:
+            hint, text = typing.get_args(hint)[:2]
+        options[parameter.name] = Option(parameter.name, _without_none(hint), parameter.default, text)
+    return options
+
+
+def check_options(step: str, known: Mapping[str, Option], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as the function wants them, from text (command line) or typed values (recipe).
+
+    Raises UsageError for an unknown option, with the nearest known one, and for a value of the wrong type.
+    """
+    checked = {}
+    for name, value in values.items():
+        if name not in known:
+            listed = ", ".join(known) or "none"
+            what = f"step '{step}' has no option '{name}'.{suggest(name, known)}"
+            raise UsageError(what, hint=f"its options: {listed}")
+        option = known[name]
+        try:
+            checked[name] = _coerce(option.type, value)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"{step}.{name}={value!r} is not valid: expected {option.type_name}") from error
+    return checked
+
+
+def _resolved(function: Callable[..., Any], annotation: Any) -> Any:
+    holder = types.SimpleNamespace(__annotations__={"it": annotation})
+    return typing.get_type_hints(holder, function.__globals__, include_extras=True)["it"]
+
+
+def _without_none(hint: Any) -> Any:
+    if typing.get_origin(hint) in (Union, types.UnionType):
+        rest = [arg for arg in typing.get_args(hint) if arg is not type(None)]
+        return rest[0] if len(rest) == 1 else hint
+    return hint
+
+
+_BOOLEANS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+
+
+def _coerce(kind: Any, value: Any) -> Any:
+    origin = typing.get_origin(kind)
+    if origin is Literal:
+        for choice in typing.get_args(kind):
+            if str(choice) == str(value):
+                return choice
+        raise ValueError(value)
+    if kind is bool:
+        return _BOOLEANS[str(value).lower()]
+    if kind in (int, float):
+        if isinstance(value, bool):
+            raise ValueError(value)
+        return kind(value)
+    if origin is tuple:
+        items = value.split(",") if isinstance(value, str) else list(value)
+        inner = typing.get_args(kind)[0]
+        return tuple(_coerce(inner, item.strip() if isinstance(item, str) else item) for item in items)
+    if origin is dict:
+        if isinstance(value, str):
+            pairs = [part.partition("=") for part in value.split(";") if part.strip()]
+            if not pairs or not all(equals for _, equals, _ in pairs):
+                raise ValueError(value)
+            value = {key.strip(): rest.strip() for key, _, rest in pairs}
+        inner = typing.get_args(kind)[1]
+        return {str(key): _coerce(inner, item) for key, item in value.items()}
+    if kind is str and isinstance(value, (dict, list)):
+        raise ValueError(value)
+    return str(value)
+
+
+def parse_settings(texts: Iterable[str] | None) -> tuple[tuple[str | None, str, str], ...]:
+    """`step.option=value` or `option=value` as (step or None, option, value). Raises UsageError."""
+    settings: list[tuple[str | None, str, str]] = []
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        step, dot, option = name.rpartition(".")
+        if not equals or not option.strip() or (dot and not step):
+            raise UsageError(f"--set {text!r} is not STEP.OPTION=VALUE", hint="for example: --set onnx.opset=17")
+        settings.append((step.strip() or None, option.strip().replace("-", "_"), value))
+    return tuple(settings)

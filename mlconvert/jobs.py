@@ -1,0 +1,203 @@
+"""Jobs: what runs in a child process of its own, and the parent's side of it.
+
+A job is a folder with `request.json`; the child (`python -m mlconvert.worker request.json`) writes `result.json` and
+whatever it makes under `out/`, and its output goes to `log.txt`. So a step that crashes, hangs or outgrows its memory
+is an error here and nothing more, and the same request can be run again by hand or on another machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlconvert import cache
+from mlconvert.errors import ConversionFailed, MlconvertError, OutOfResources, UsageError, from_json
+
+SCHEMA = "mlconvert.request/1"
+POLL_SECONDS = 0.02
+MEMORY_POLL_SECONDS = 0.1
+KEPT_FAILURES = 50  # folders of failed jobs that are kept for a look
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one job may use. None: no bound. Memory is the private memory that the kernel counts (RssAnon)."""
+
+    seconds: float | None = None
+    memory_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Done:
+    result: Mapping[str, Any]
+    folder: Path  # the job's folder; what it made is under out/
+    seconds: float
+    peak_rss_bytes: int
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "out"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log.txt"
+
+
+class Cancelled(Exception):
+    """The run was stopped while a job was running or waiting."""
+
+
+class Children:
+    """The child processes of one run: starts them, watches their limits, ends them all when the run is stopped."""
+
+    def __init__(self, limits: Limits, jobs: int = 1) -> None:
+        if limits.memory_bytes and not Path("/proc/self/status").exists():
+            raise UsageError("a limit of memory can be held on Linux only", hint="remove limits.memory from the recipe")
+        self.limits = limits
+        self._slots = threading.BoundedSemaphore(jobs)
+        self._running: set[int] = set()
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def stop(self) -> None:
+        """End every running child with its own children. Safe to call more than once, from any thread."""
+        with self._lock:
+            self._stopped = True
+            for pid in self._running:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(pid, signal.SIGKILL)
+
+    def run(self, step: str, request: Mapping[str, Any], folder: Path) -> Done:
+        """Run one request in the (new) folder and return its result.
+
+        Raises what the worker raised; ConversionFailed when it died; OutOfResources when it passed a limit.
+        """
+        with self._slots:
+            (folder / "out").mkdir(parents=True)
+            (folder / "work").mkdir()
+            path = folder / "request.json"
+            path.write_text(json.dumps({"schema": SCHEMA, "step": step, **request}, indent=1))
+            started = time.monotonic()
+            with (folder / "log.txt").open("wb") as log:
+                pid = self._start(path, log.fileno(), request.get("cwd") or folder / "work")
+                status, usage, passed = self._wait(pid, started)
+            seconds = time.monotonic() - started
+            if passed is not None:
+                raise self._failure(passed, step, folder)
+            try:
+                result = json.loads((folder / "result.json").read_bytes())
+            except (FileNotFoundError, ValueError):
+                raise self._failure(_death(step, status), step, folder) from None
+            if "error" in result:
+                raise self._failure(from_json(result), step, folder)
+            # Linux counts ru_maxrss in KiB, macOS in bytes.
+            return Done(result, folder, seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+
+    def _start(self, request: Path, log: int, cwd: str | Path) -> int:
+        environment = dict(os.environ, ORT_DISABLE_TELEMETRY="1", PYTHONUNBUFFERED="1", TF_CPP_MIN_LOG_LEVEL="3")
+        with self._lock:
+            if self._stopped:
+                raise Cancelled
+            process = subprocess.Popen(
+                [sys.executable, "-m", "mlconvert.worker", str(request)],
+                cwd=cwd,  # a folder of the job's own: some tools drop files where they stand
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # so that the step's own children end with it
+            )
+            self._running.add(process.pid)
+        return process.pid
+
+    def _wait(self, pid: int, started: float) -> tuple[int, Any, MlconvertError | None]:
+        passed: MlconvertError | None = None
+        checked, pause = started, 0.002
+        try:
+            while True:
+                done, status, usage = os.wait4(pid, os.WNOHANG)
+                if done:
+                    break
+                now = time.monotonic()
+                if passed is None and self.limits.seconds is not None and now - started > self.limits.seconds:
+                    passed = OutOfResources(f"took longer than its limit of {self.limits.seconds:g} s")
+                elif passed is None and self.limits.memory_bytes and now - checked > MEMORY_POLL_SECONDS:
+                    checked, used = now, _private_bytes(pid)
+                    if used > self.limits.memory_bytes:
+                        passed = OutOfResources(
+                            f"used {used >> 20} MiB of memory, its limit is {self.limits.memory_bytes >> 20} MiB"
+                        )
+                if passed is not None:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(pid, signal.SIGKILL)
+                time.sleep(pause)
+                pause = min(pause * 1.5, POLL_SECONDS)
+        finally:
+            with self._lock:
+                self._running.discard(pid)
+                stopped = self._stopped
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)  # what the step itself started and left running
+        if stopped:
+            raise Cancelled
+        return status, usage, passed
+
+    def _failure(self, error: MlconvertError, step: str, folder: Path) -> MlconvertError:
+        """The error, with the step's name and the place where its request and log are kept."""
+        kept = _keep(step, folder)
+        where = f"step '{step}'" + (f" ({error.where})" if error.where else "")
+        if kept is not None:
+            where += f"\nlog: {kept / 'log.txt'}\nagain: {sys.executable} -m mlconvert.worker {kept / 'request.json'}"
+        error.where = where
+        return error
+
+
+def _death(step: str, status: int) -> MlconvertError:
+    """Why a child ended without a result."""
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        name = signal.Signals(number).name
+        if number == signal.SIGKILL:
+            return OutOfResources(
+                f"step '{step}' was killed ({name}); most often that is the kernel, out of memory",
+                hint="free some memory, or give the machine more",
+            )
+        return ConversionFailed(f"step '{step}' crashed ({name}): the library that it calls could not bear this input")
+    return ConversionFailed(f"step '{step}' ended with status {os.WEXITSTATUS(status)} and without a result")
+
+
+def _private_bytes(pid: int) -> int:
+    """The anonymous resident memory of a process, from /proc; 0 where there is no /proc (the limit is not held)."""
+    try:
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("RssAnon:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 0
+
+
+def _keep(step: str, folder: Path) -> Path | None:
+    """Copy a failed job's request and log to the cache's `failed/` folder; None when that cannot be written."""
+    failed = cache.root_folder() / "failed"
+    kept = failed / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{folder.name}-{step.replace('/', '-')}"
+    try:
+        kept.mkdir(parents=True)
+        for name in ("request.json", "log.txt"):
+            shutil.copyfile(folder / name, kept / name)
+        for old in sorted(failed.iterdir())[:-KEPT_FAILURES]:
+            shutil.rmtree(old, ignore_errors=True)
+    except OSError:
+        return None
+    return kept

@@ -1,0 +1,17 @@
+"""The table of runners, one a format."""
+
+from __future__ import annotations
+
+from mlconvert import packages as p
+from mlconvert.converter import Runner
+
+RUNNERS: tuple[Runner, ...] = (
+    Runner("catboost", "mlconvert.runners.catboost", (p.CATBOOST,)),
+    Runner("exported-program", "mlconvert.runners.exported_program", (p.TORCH,)),
+    Runner("lightgbm", "mlconvert.runners.lightgbm", (p.LIGHTGBM,)),
+    Runner("onnx", "mlconvert.runners.onnx", (p.ONNX, p.ONNXRUNTIME)),
+    Runner("sklearn", "mlconvert.runners.sklearn", (p.SKLEARN,)),
+    Runner("torch", "mlconvert.runners.torch", (p.TORCH,)),
+    Runner("torchscript", "mlconvert.runners.torchscript", (p.TORCH,)),
+    Runner("xgboost", "mlconvert.runners.xgboost", (p.XGBOOST,)),
+)

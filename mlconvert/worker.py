@@ -1,0 +1,229 @@
+"""The child's side of a job: `python -m mlconvert.worker request.json`.
+
+Reads the request, does the one job that it names, writes `result.json` beside it: what the job gave, or the error.
+The request of a failed job runs again by this same command.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mlconvert.artifact import Artifact
+from mlconvert.errors import ConversionFailed, MlconvertError, NotVerified, OutOfResources, ParityFailed
+from mlconvert.registry import registry
+from mlconvert.signature import Signature
+
+ROWS_KEPT = 32
+ROWS_BYTES = 4 << 20  # rows in a record: fewer than 32 where that many would weigh more than this
+LIBRARY_JOBS = ("convert", "inspect")  # whatever a library raises there is a failed conversion, not a bug of ours
+
+
+def _samples(request: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """Read or generate samples for a model; leave them under out/ as a folder of tensors."""
+    from mlconvert.samples import check_samples, read_samples
+    from mlconvert.tensors import write_tensors
+
+    source = Artifact.from_json(request["source"])
+    signature = source.signature or registry().runner(source.format).signature(source)
+    if request["file"] is not None:
+        samples = read_samples(Path(request["file"]), signature)
+        if signature is not None:
+            check_samples(samples, signature)
+    else:
+        from mlconvert.sample_generation import generate_samples
+
+        if signature is None:
+            raise NotVerified(
+                f"a model of the format {source.format} does not say what it takes, so no samples can be made for it",
+                hint="give some: --samples FILE (.npz, .npy, .csv or .parquet)",
+            )
+        samples = generate_samples(signature, count=request["count"], seed=request["seed"])
+    write_tensors(out, samples)
+    rows = {name: len(values) for name, values in samples.items()}
+    return {"rows": next(iter(rows.values())), "signature": signature.as_json() if signature else None}
+
+
+def _convert(request: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """Run one converter; the result carries the artifact with its signature as its own runner reads it."""
+    from mlconvert.tensors import read_tensors
+
+    source = Artifact.from_json(request["source"])
+    converter = registry().converter(request["converter"])
+    options = {name: _typed(value) for name, value in request["options"].items()}
+    if converter.uses_samples:
+        options["samples"] = read_tensors(Path(request["samples"])) if request["samples"] else {}
+    made: Artifact = converter.load()(source, out / request["filename"], **options)
+    missing = [path.name for path in made.files if not path.is_file()]
+    if missing or not made.files:
+        raise ConversionFailed(f"{converter.id} left no file {', '.join(missing) or 'at all'}")
+    signature = made.signature or registry().runner(made.format).signature(made)
+    renamed = {old: made.renamed.get(new, new) for old, new in source.renamed.items()}
+    renamed |= {old: new for old, new in made.renamed.items() if old not in source.renamed.values()}
+    return {
+        "artifact": {
+            **made.as_json(),
+            "location": str(made.path.relative_to(out)),
+            "files": [str(path.relative_to(out)) for path in made.files],
+            "signature": signature.as_json() if signature else None,
+            "renamed": renamed,
+        },
+        "depends": _dependencies(source),
+    }
+
+
+def _reference(request: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """Run the source on the samples, as the candidate's inputs see them, and leave its outputs under out/."""
+    from mlconvert.inference import run_samples
+    from mlconvert.tensors import TensorWriter, read_tensors
+
+    source = Artifact.from_json(request["source"])
+    session = registry().runner(source.format).load(source)
+    with TensorWriter(out) as writer:
+        rows = run_samples(
+            session,
+            read_tensors(Path(request["samples"])),
+            writer,
+            signature=session.signature,
+            contract=request["contract"],
+        )
+    return {"rows": rows, "depends": _dependencies(source)}
+
+
+def _verify(request: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """Run the candidate on the samples and compare its outputs with the reference's, memory-mapped."""
+    from mlconvert.inference import run_samples
+    from mlconvert.parity import compare
+    from mlconvert.rows import encode_rows
+    from mlconvert.tensors import TensorWriter, read_tensors
+    from mlconvert.tolerance import Tolerances
+
+    candidate = Artifact.from_json(request["candidate"])
+    samples = read_tensors(Path(request["samples"]))
+    spilled = out.parent / "candidate"
+    session = registry().runner(candidate.format).load(candidate)
+    with TensorWriter(spilled) as writer:
+        run_samples(session, samples, writer, signature=session.signature, renamed=candidate.renamed, role="candidate")
+    del session  # never two models, and no model beside the comparison
+    reference = read_tensors(Path(request["reference"]))
+    parity = compare(
+        reference, read_tensors(spilled), Tolerances.from_json(request["tolerances"]), renamed=candidate.renamed
+    )
+    rows = encode_rows(samples, reference, count=ROWS_KEPT, limit=ROWS_BYTES) if parity.ok else None
+    return {"parity": {**parity.as_json(), "samples_sha256": request["samples_sha256"]}, "rows": rows}
+
+
+def _rows(request: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """Unpack the rows of a record: samples under out/samples, reference outputs under out/reference."""
+    from mlconvert.rows import decode_rows
+    from mlconvert.tensors import write_tensors
+
+    samples, reference = decode_rows(request["rows"])
+    write_tensors(out / "samples", samples)
+    write_tensors(out / "reference", reference)
+    return {"rows": request["rows"]["count"]}
+
+
+def _export_samples(request: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """Write a folder of tensors as one sample file."""
+    from mlconvert.samples import write_samples
+    from mlconvert.tensors import read_tensors
+
+    write_samples(out / request["filename"], read_tensors(Path(request["samples"])))
+    return {}
+
+
+def _inspect(request: Mapping[str, Any], out: Path) -> dict[str, Any]:  # noqa: ARG001 - one shape for all jobs
+    """The signature of a model, as its runner reads it."""
+    artifact = Artifact.from_json(request["source"])
+    signature: Signature | None = registry().runner(artifact.format).signature(artifact)
+    return {"signature": signature.as_json() if signature else None}
+
+
+JOBS: Mapping[str, Callable[[Mapping[str, Any], Path], dict[str, Any]]] = {
+    "convert": _convert,
+    "export-samples": _export_samples,
+    "inspect": _inspect,
+    "reference": _reference,
+    "rows": _rows,
+    "samples": _samples,
+    "verify": _verify,
+}
+
+
+def _typed(value: Any) -> Any:
+    """JSON has no tuples; options have no lists."""
+    if isinstance(value, list):
+        return tuple(_typed(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _typed(item) for key, item in value.items()}
+    return value
+
+
+def _dependencies(source: Artifact) -> dict[str, str]:
+    if source.format != "torch":
+        return {}
+    from mlconvert.readers.torch_modules import local_dependencies
+
+    return dict(local_dependencies())
+
+
+def _error(error: Exception, job: str) -> MlconvertError:
+    """Any exception as one of ours; the log has the whole of it."""
+    if isinstance(error, MlconvertError):
+        return error
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return OutOfResources(
+            f"no space is left for {error.filename or 'the result'}", hint="free some disk space, or give another -o"
+        )
+    if isinstance(error, MemoryError):
+        return OutOfResources("out of memory", hint="give the machine more memory, or use fewer samples")
+    first = (str(error).strip().splitlines() or [""])[0]
+    text = f"{type(error).__name__}: {first}"
+    return ConversionFailed(text) if job in LIBRARY_JOBS else MlconvertError(text)
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to end this process when its parent ends, however that happens."""
+    if sys.platform == "linux":
+        import ctypes
+        import signal
+
+        set_parent_death_signal = 1  # PR_SET_PDEATHSIG, <linux/prctl.h>
+        ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGKILL)
+
+
+def main(argv: list[str]) -> int:
+    path = Path(argv[0]).absolute()
+    request = json.loads(path.read_bytes())
+    _die_with_parent()
+    sys.path[:0] = [folder for folder in request.get("sys_path", []) if folder not in sys.path]
+    out = path.parent / "out"
+    out.mkdir(exist_ok=True)
+    try:
+        result = JOBS[request["job"]](request, out)
+        status = 0
+    except Exception as error:  # noqa: BLE001 - reported to the parent, which decides
+        traceback.print_exc()
+        failure = _error(error, request["job"])
+        result, status = failure.as_json(), failure.exit_code
+        if isinstance(error, ParityFailed) and request["job"] == "verify":
+            result = {"failed_parity": error.message}
+            status = 0
+    staged = path.with_name("result.json.part")
+    with contextlib.suppress(OSError):  # a full disk: the parent sees that no result came
+        staged.write_text(json.dumps(result, allow_nan=False))
+        os.replace(staged, path.with_name("result.json"))  # noqa: PTH105
+        return status
+    return OutOfResources.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -30,6 +30,8 @@ _STATE_DICTS = frozenset(("builtins.dict", "collections.OrderedDict"))
 _OLD_TORCH_MAGIC = (
     b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19\x2e"  # the number that torch.save wrote before 1.6
 )
+# What zipfile raises for damaged archives: offsets outside the file, names that are no text, features it lacks.
+_ZIP_ERRORS = (zipfile.BadZipFile, EOFError, OSError, RuntimeError, ValueError, struct.error, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Content:
         try:
             with zipfile.ZipFile(self.path) as archive:
                 return tuple(archive.namelist())
-        except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, struct.error) as error:
+        except _ZIP_ERRORS as error:
             raise damaged(self.path, f"the zip archive is truncated or damaged ({error})") from error
 
     @cached_property
@@ -96,7 +98,7 @@ class Content:
         try:
             with zipfile.ZipFile(self.path) as archive, archive.open(member) as stream:
                 return summarise(stream).outermost
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error, EOFError) as error:
+        except _ZIP_ERRORS as error:
             raise damaged(self.path, f"{member} in the zip archive cannot be read ({error})") from error
 
     @cached_property

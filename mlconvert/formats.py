@@ -6,6 +6,7 @@ user's own estimator class), never against it. Nothing here imports a framework,
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -251,9 +252,8 @@ def source_sha256(artifact: Artifact) -> str:
     pairs = [(_relative(file, artifact), file_sha256(file)) for file in artifact.files]
     factory = parse_factory(artifact.location) if artifact.format == "torch" else None
     if factory:
-        # The spelling without the machine's folders, so that a checkout elsewhere has the same digest.
-        source = module_file(factory)
-        pairs += [(f"factory {_spelling(factory)}", file_sha256(source))]
+        spelling = hashlib.sha256(_spelling(factory).encode()).hexdigest()
+        pairs += [("factory", spelling), ("module", file_sha256(module_file(factory)))]
     return combine_sha256(pairs)
 
 
@@ -264,4 +264,5 @@ def _relative(file: Path, artifact: Artifact) -> str:
 
 
 def _spelling(factory: Factory) -> str:
+    # Without the machine's folders, so that a checkout elsewhere has the same digest.
     return f"{factory.file.name if factory.file else factory.module}:{factory.function}"

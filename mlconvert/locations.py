@@ -87,14 +87,9 @@ def _recorded(folder: Path) -> Path | None:
 
 
 def _main_name(record: Any) -> str | None:
-    """The first of the record's files: of an artifact the main file comes first."""
-    if not isinstance(record, dict):
-        return None
-    files = record.get("files")
-    first = files[0] if isinstance(files, list) and files else record.get("artifact")
-    if isinstance(first, dict):
-        first = first.get("name") or first.get("path")
-    return first if isinstance(first, str) and first else None
+    """The record's main file; None for JSON of someone else's."""
+    path = record.get("path") if isinstance(record, dict) else None
+    return path if isinstance(path, str) and path else None
 
 
 def _missing(path: Path) -> UsageError:

@@ -1,0 +1,50 @@
+"""What every test stands on: no telemetry, a cache of the session's own, and the fixture models, trained once a run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+# Before anything else is imported: onnxruntime writes into the home folder at import unless it is told not to.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+_IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+if not _IS_WORKER:  # xdist's workers inherit the folder
+    os.environ["MLCONVERT_CACHE"] = tempfile.mkdtemp(prefix="mlconvert-tests-")
+
+import pytest  # noqa: E402 - only after the environment is set
+
+FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
+
+
+def pytest_unconfigure() -> None:
+    if not _IS_WORKER:
+        shutil.rmtree(os.environ["MLCONVERT_CACHE"], ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A function from the name of a fixture's file, `churn.skops`, to its path; it trains the model when first asked.
+
+    Its samples lie beside it. The folder is shared by xdist's workers: fixtures/make.py locks.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if _IS_WORKER else base) / "trained"
+
+    def path_of(name: str) -> Path:
+        path = folder / name
+        if not path.exists():  # files appear complete; asking again would only cost a process
+            done = subprocess.run(
+                [sys.executable, str(FIXTURES / "make.py"), name, "-o", str(folder)],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, f"fixtures/make.py {name}: {done.stderr}"
+        return path
+
+    return path_of

@@ -1,0 +1,7 @@
+"""A Triton model repository: `<repository>/<model>/config.pbtxt` and `<repository>/<model>/<version>/…`."""
+
+from mlconvert.repositories.triton.history import rollback, versions
+from mlconvert.repositories.triton.layout import options
+from mlconvert.repositories.triton.publishing import publish
+
+__all__ = ["options", "publish", "rollback", "versions"]

@@ -1,0 +1,207 @@
+"""config.pbtxt: the protobuf message, its text, and how it compares with a model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlconvert import packages
+from mlconvert.errors import MlconvertError, RepositoryInvalid, UsageError
+from mlconvert.signature import Axis, Signature, TensorSpec
+
+CONFIG = "config.pbtxt"
+
+# The wire calls strings BYTES, config.pbtxt calls them TYPE_STRING.
+TYPES: Mapping[str, str] = {
+    "bool": "TYPE_BOOL",
+    "uint8": "TYPE_UINT8",
+    "uint16": "TYPE_UINT16",
+    "uint32": "TYPE_UINT32",
+    "uint64": "TYPE_UINT64",
+    "int8": "TYPE_INT8",
+    "int16": "TYPE_INT16",
+    "int32": "TYPE_INT32",
+    "int64": "TYPE_INT64",
+    "float16": "TYPE_FP16",
+    "float32": "TYPE_FP32",
+    "float64": "TYPE_FP64",
+    "bfloat16": "TYPE_BF16",
+    "string": "TYPE_STRING",
+}
+
+# What a reader looks for first comes first; fields that are not listed follow in the message's own order.
+_ORDER = ("name", "backend", "platform", "default_model_filename", "max_batch_size", "input", "output")
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=@-]*")
+_LONGEST_NAME = 200  # leaves room for suffixes within the 255 bytes of a file name
+
+
+def check_name(name: str) -> None:
+    """Raise UsageError unless the name can be a folder of a repository and a part of a URL."""
+    if _NAME.fullmatch(name) and len(name) <= _LONGEST_NAME:
+        return
+    if len(name) > _LONGEST_NAME:
+        raise RepositoryInvalid(f"a model's name may have {_LONGEST_NAME} characters, this one has {len(name)}")
+    better = re.sub(r"[^A-Za-z0-9_.+=@-]+", "_", name).strip("._-")
+    raise RepositoryInvalid(
+        f"{name!r} cannot be the name of a model: it must start with a letter, a digit or '_', "
+        "and hold only those and any of '.+=@-'",
+        hint=f"--name {better}" if better else None,
+    )
+
+
+def model_config() -> Any:
+    """An empty ModelConfig message of the real server's protocol; MissingPackage when tritonclient is not there."""
+    packages.require((packages.TRITONCLIENT,), "a Triton repository")
+    from tritonclient.grpc import model_config_pb2
+
+    return model_config_pb2.ModelConfig()
+
+
+def as_text(config: Any, comments: Iterable[str] = ()) -> str:
+    """The message as config.pbtxt, always the same for the same message; read back and compared."""
+    from google.protobuf import text_format
+
+    fields = [field.name for field in config.DESCRIPTOR.fields]
+    listed = {field.name for field, _ in config.ListFields()}
+    parts = [f"# {comment}\n" for comment in comments]
+    for name in (*_ORDER, *(name for name in fields if name not in _ORDER)):
+        if name in listed:
+            part = type(config)()
+            part.CopyFrom(config)
+            for other in listed - {name}:
+                part.ClearField(other)
+            parts.append(text_format.MessageToString(part, use_short_repeated_primitives=True))
+        elif name == "max_batch_size" and "ensemble_scheduling" not in listed:
+            parts.append("max_batch_size: 0\n")  # the printer leaves zeros out, but a reader wants to see this one
+    text = "".join(parts)
+    if parse(text, where=CONFIG) != config:
+        raise MlconvertError("config.pbtxt does not read back as it was written", where=text)
+    return text
+
+
+def parse(text: str, *, where: str) -> Any:
+    """The message in a config.pbtxt. Raises RepositoryInvalid with file and line."""
+    from google.protobuf import text_format
+
+    config = model_config()
+    try:
+        return text_format.Parse(text, config)
+    except text_format.ParseError as error:
+        line = f":{error.GetLine()}" if error.GetLine() else ""
+        raise RepositoryInvalid(f"not a Triton model configuration: {error}", where=f"{where}{line}") from error
+
+
+def read(path: Path) -> Any:
+    try:
+        return parse(path.read_text("utf-8"), where=str(path))
+    except UnicodeDecodeError as error:
+        raise RepositoryInvalid("not a Triton model configuration: not UTF-8 text", where=str(path)) from error
+
+
+def shape_of(spec: TensorSpec) -> list[int]:
+    """A shape as servers write it: -1 for every dynamic axis."""
+    return [_length(axis) for axis in spec.shape]
+
+
+def _length(axis: Axis) -> int:
+    return axis if isinstance(axis, int) else -1
+
+
+# --- a configuration against a model ---
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """A field of the configuration that the model does not fit; `omitted`: it says nothing where it has to."""
+
+    field: str
+    configured: str
+    model: str
+    omitted: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.field}: the configuration has {self.configured}, the model {self.model}"
+
+
+def contradictions(config: Any, signature: Signature) -> list[Contradiction]:
+    """Where the server would refuse the model under this configuration, by the rules of its onnxruntime backend.
+
+    Every input must be configured, outputs may be left out. An output's shape must be the model's, an input's may be
+    narrower. A scalar is configured with ones alone.
+    """
+    found: list[Contradiction] = []
+    batches = config.max_batch_size > 0
+    sides: tuple[tuple[str, Any, tuple[TensorSpec, ...]], ...] = (
+        ("input", config.input, signature.inputs),
+        ("output", config.output, signature.outputs),
+    )
+    for side, configured, specs in sides:
+        by_name = {tensor.name: tensor for tensor in configured}
+        known = {spec.name for spec in specs}
+        names = ", ".join(f"'{spec.name}'" for spec in specs) or "none"
+        if specs and not by_name:
+            found.append(Contradiction(side, "none", names, omitted=True))
+            continue
+        found += [Contradiction(side, f"'{name}'", names) for name in by_name if name not in known]
+        for spec in specs:
+            if spec.name in by_name:
+                found += _tensor_contradictions(side, by_name[spec.name], spec, batches=batches)
+            elif side == "input":
+                found.append(Contradiction(side, ", ".join(f"'{name}'" for name in by_name), names))
+    return list(dict.fromkeys(found))
+
+
+def _tensor_contradictions(side: str, tensor: Any, spec: TensorSpec, *, batches: bool) -> list[Contradiction]:
+    found = []
+    field = f"{side} '{spec.name}'"
+    wanted = TYPES.get(spec.dtype, spec.dtype)
+    data_types = tensor.DESCRIPTOR.fields_by_name["data_type"].enum_type.values_by_number
+    if data_types[tensor.data_type].name != wanted:
+        found.append(Contradiction(f"{field} data_type", data_types[tensor.data_type].name, wanted))
+    shape = shape_of(spec)
+    dims = list(tensor.reshape.shape if tensor.HasField("reshape") else tensor.dims)
+    if batches and (not shape or shape[0] != -1):
+        found.append(Contradiction(f"{field} with max_batch_size > 0", "a batch axis", f"the shape {shape}"))
+        return found
+    full = [-1, *dims] if batches else dims
+    if not shape:
+        fits = all(dim == 1 for dim in dims)
+    elif len(full) != len(shape):
+        fits = False
+    else:
+        fits = all(a == b or (side == "input" and b == -1) for a, b in zip(full, shape, strict=True))
+    if not fits:
+        found.append(Contradiction(f"{field} shape", str(full), str(shape)))
+    return found
+
+
+# --- which versions are served ---
+
+
+def live_versions(config: Any, numbers: Iterable[int]) -> set[int]:
+    """The numbers that the configuration's version policy serves; without a policy the newest one."""
+    ordered = sorted(set(numbers))
+    policy = config.version_policy
+    kind = policy.WhichOneof("policy_choice")
+    if kind == "all":
+        return set(ordered)
+    if kind == "specific":
+        return set(ordered) & set(policy.specific.versions)
+    count = max(policy.latest.num_versions, 1) if kind == "latest" else 1
+    return set(ordered[-count:])
+
+
+def policy_text(config: Any) -> str:
+    policy = config.version_policy
+    kind = policy.WhichOneof("policy_choice") or "latest"
+    return f"specific {sorted(policy.specific.versions)}" if kind == "specific" else str(kind)
+
+
+def positive(option: str, value: int) -> int:
+    if value < 1:
+        raise UsageError(f"{option}={value}: expected 1 or more")
+    return value

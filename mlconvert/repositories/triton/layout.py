@@ -1,0 +1,91 @@
+"""What lies where in a Triton model repository, and what a folder must be to be one.
+
+<repository>/<name>/config.pbtxt
+<repository>/<name>/<version>/model.onnx       (or a folder model.onnx/ with the graph and its data files)
+<repository>/<name>/<version>/record.json      (beside the graph; servers ignore it)
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from mlconvert.converter import Option, options_of
+from mlconvert.errors import RepositoryInvalid, UsageError, suggest
+from mlconvert.repositories import staging
+from mlconvert.repositories.triton import config as cfg
+from mlconvert.repositories.triton import onnxruntime
+from mlconvert.repositories.versions import model_files, plain_versions, version_folders
+
+MARKER = ".mlconvert-repository"  # makes a folder with other things in it a repository
+BACKENDS = MappingProxyType({"onnx": onnxruntime})  # format of the artifact -> the module of what serves it
+
+
+def options(format_name: str) -> dict[str, Option]:
+    """What `--set` may say for artifacts of that format."""
+    return options_of(backend_for(format_name).describe)
+
+
+def backend_for(format_name: str) -> Any:
+    if format_name not in BACKENDS:
+        raise UsageError(
+            f"an artifact of the format '{format_name}' cannot be published to Triton",
+            hint=f"convert it first: mlconvert convert … --to {next(iter(BACKENDS))}",
+        )
+    return BACKENDS[format_name]
+
+
+def check_repository(repository: Path) -> None:
+    """Raise RepositoryInvalid unless the path is, or can become, a Triton model repository."""
+    for folder in (repository, *repository.parents):
+        if folder.exists() and not folder.is_dir():
+            raise RepositoryInvalid("a repository is a folder, this is a file", where=str(folder))
+    for folder in (repository, *list(repository.parents)[:3]):
+        if (folder / cfg.CONFIG).exists():
+            raise RepositoryInvalid(
+                f"this is the folder of a model, or inside one: '{folder.name}'",
+                where=str(repository),
+                hint=f"the repository is {folder.parent}",
+            )
+    if not repository.is_dir():
+        return
+    with staging.disk_errors("cannot read the repository", repository):
+        names = {path.name for path in repository.iterdir()}
+        if {name for name in names if not name.startswith(".") and name != "lost+found"} and MARKER not in names:
+            _check_holds_models(repository)
+
+
+def _check_holds_models(repository: Path) -> None:
+    if any(folder.plain and model_files(folder.path) for folder in version_folders(repository)):
+        what = "this looks like the folder of a model: it holds version folders"
+        raise RepositoryInvalid(what, where=str(repository), hint=f"the repository is {repository.parent}")
+    if not model_names(repository):
+        raise RepositoryInvalid(
+            "this folder is not empty and holds no model: it does not look like a model repository",
+            where=str(repository),
+            hint=f"choose another folder, or say that it is one: touch {repository / MARKER}",
+        )
+
+
+def model_names(repository: Path) -> list[str]:
+    """The folders of a repository that are models: with a configuration, or with a version."""
+    return sorted(
+        path.name
+        for path in repository.iterdir()
+        if path.is_dir() and not path.name.startswith(".") and ((path / cfg.CONFIG).is_file() or plain_versions(path))
+    )
+
+
+def existing_model(repository: Path, name: str) -> tuple[Path, Path]:
+    """The repository and the model's folder, both absolute. Raises RepositoryInvalid, UsageError (no such model)."""
+    cfg.check_name(name)
+    repository = repository.resolve()
+    if not repository.is_dir():
+        raise RepositoryInvalid("there is no such repository", where=str(repository))
+    check_repository(repository)
+    known = model_names(repository)
+    if name not in known:
+        listed = ", ".join(known[:20]) or "none"
+        raise UsageError(f"no model '{name}' in {repository}.{suggest(name, known)}", hint=f"models there: {listed}")
+    return repository, repository / name

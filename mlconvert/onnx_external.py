@@ -17,6 +17,7 @@ from mlconvert.errors import ConversionFailed
 from mlconvert.onnx_graphs import initializers_of, tensors_of
 
 if TYPE_CHECKING:
+    import numpy as np
     import onnx
 
 SMALL = 1024  # bytes; tensors below this (shapes, axes) stay in the graph, where shape inference can read them
@@ -106,6 +107,17 @@ def load_weights(model: onnx.ModelProto, weights_of: Path | None) -> None:
     for tensor in tensors_of(model):
         if is_external(tensor):
             set_raw(tensor, b"".join(_chunks(tensor, weights_of)))
+
+
+def array_of(tensor: onnx.TensorProto, weights_of: Path | None) -> np.ndarray:
+    """A tensor as an array; external data is read for it and let go again."""
+    import onnx
+
+    if is_external(tensor):
+        data = b"".join(_chunks(tensor, weights_of))
+        tensor = onnx.TensorProto(dims=tensor.dims, data_type=tensor.data_type, raw_data=data)
+    array: np.ndarray = onnx.numpy_helper.to_array(tensor)
+    return array
 
 
 def write_weights(model: onnx.ModelProto, path: Path, name: str, weights_of: Path | None) -> None:

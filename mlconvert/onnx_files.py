@@ -47,6 +47,7 @@ __all__ = [
     "external_data_files",
     "finish_onnx",
     "is_external",
+    "least_ir",
     "onnx_artifact",
     "onnx_signature",
     "opset_of",
@@ -65,6 +66,7 @@ _DTYPE_NEEDS_IR = {
     "FLOAT8E4M3FN": 9, "FLOAT8E4M3FNUZ": 9, "FLOAT8E5M2": 9, "FLOAT8E5M2FNUZ": 9, "UINT4": 10, "INT4": 10,
     "FLOAT4E2M1": 11, "FLOAT8E8M0": 12, "UINT2": 13, "INT2": 13,
 }  # fmt: skip
+_NOTES_OF_TOOLS = ("pkg.", "onnx.infer", "onnx.quant.")  # keys of a model's metadata
 
 
 # --- reading ---
@@ -112,7 +114,8 @@ def _read_graph(path: Path) -> onnx.ModelProto:
             if size > PROTOBUF_LIMIT:
                 what = f"not an ONNX model: {size} bytes, where 2 GB are the most that one protobuf file can hold"
                 raise ConversionFailed(what, where=str(path), hint="weights of that size go to an external data file")
-            data = head + stream.read()
+            stream.seek(0)
+            data = stream.read()
     except OSError as error:
         raise ConversionFailed(f"cannot read the ONNX model: {error.strerror}", where=str(path)) from error
     try:
@@ -302,7 +305,7 @@ def tidy(model: onnx.ModelProto) -> None:
     kept = [
         (entry.key, entry.value)
         for entry in model.metadata_props
-        if not entry.key.startswith("pkg.") and not any(text in entry.value for text in private)
+        if not entry.key.startswith(_NOTES_OF_TOOLS) and not any(text in entry.value for text in private)
     ]
     del model.metadata_props[:]
     for key, value in kept:
@@ -315,18 +318,28 @@ def _forget(part: Any) -> None:
     part.ClearField("metadata_props")
 
 
+def least_ir(model: onnx.ModelProto) -> tuple[int, str]:
+    """The lowest IR version that has what is in the model, and what that is; its operators are another matter."""
+    import onnx
+
+    needs = [(4, "a model whose weights are no inputs")]
+    for function in model.functions:
+        version = 10 if function.overload or function.value_info else 9 if function.attribute_proto else 8
+        needs.append((version, f"the function '{function.name}'"))
+    used = {int(tensor.data_type) for tensor in tensors_of(model)}
+    for graph in graphs_of(model):
+        values = (*graph.input, *graph.output, *graph.value_info)
+        used |= {int(value.type.tensor_type.elem_type) for value in values}
+    names = {element: onnx.TensorProto.DataType.Name(element) for element in used}
+    needs += [(_DTYPE_NEEDS_IR[name], f"the type {name}") for name in names.values() if name in _DTYPE_NEEDS_IR]
+    return max(needs)
+
+
 def _lowest_ir(model: onnx.ModelProto) -> int:
     import onnx
 
-    lowest: int = max(4, onnx.helper.find_min_ir_version_for(list(model.opset_import), ignore_unknown=True))
-    for function in model.functions:
-        lowest = max(lowest, 10 if function.overload or function.value_info else 9 if function.attribute_proto else 8)
-    names = onnx.TensorProto.DataType.Name
-    used = {tensor.data_type for tensor in tensors_of(model)}
-    for graph in graphs_of(model):
-        values = (*graph.input, *graph.output, *graph.value_info)
-        used |= {value.type.tensor_type.elem_type for value in values}
-    return max(lowest, *(_DTYPE_NEEDS_IR.get(names(element), 0) for element in used | {0}))
+    of_opsets = int(onnx.helper.find_min_ir_version_for(list(model.opset_import), ignore_unknown=True))
+    return max(of_opsets, least_ir(model)[0])
 
 
 def _serialise(model: onnx.ModelProto, target: Path) -> bytes:

@@ -6,8 +6,10 @@ bodies of Loop and Scan), and functions; every walk here visits all of them.
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlconvert.errors import ConversionFailed, UsageError, suggest
@@ -130,7 +132,7 @@ def rename_tensors(model: onnx.ModelProto, mapping: Mapping[str, str]) -> None:
             raise UsageError(what, hint=f"its inputs and outputs: {', '.join(dict.fromkeys(public))}")
         if not new:
             raise UsageError(f"the new name of '{old}' is empty")
-    taken = _all_names(model) - mapping.keys()
+    taken = all_names(model) - mapping.keys()
     counts = Counter(mapping.values())
     for old, new in mapping.items():
         if new in taken or counts[new] > 1:
@@ -140,6 +142,87 @@ def rename_tensors(model: onnx.ModelProto, mapping: Mapping[str, str]) -> None:
         note.tensor_name = mapping.get(note.tensor_name, note.tensor_name)
         for entry in note.quant_parameter_tensor_names:
             entry.value = mapping.get(entry.value, entry.value)
+
+
+def node_name(node: onnx.NodeProto) -> str:
+    """What messages call a node: its name, or its first output, with its operator."""
+    called = node.name or next(iter(node.output), "") or "without a name"
+    domain = f"{node.domain}." if node.domain not in ("", "ai.onnx") else ""
+    return f"{called} ({domain}{node.op_type})"
+
+
+def inline_functions(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """The model with the bodies of its local functions in place of their calls; itself when it has none."""
+    import onnx.inliner
+
+    if not model.functions:
+        return model
+    try:
+        return onnx.inliner.inline_local_functions(model)
+    except (RuntimeError, ValueError) as error:
+        raise ConversionFailed(f"the model's functions cannot be inlined: {error}", where=str(path)) from error
+
+
+def infer_types(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """The model with the types and shapes of its inner values; weights need not be loaded.
+
+    Raises ConversionFailed for a model whose declared types contradict its operators.
+    """
+    import onnx
+
+    try:
+        return onnx.shape_inference.infer_shapes(model, check_type=True)
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
+        raise ConversionFailed(f"the model's types are not consistent: {error}", where=str(path)) from error
+
+
+def value_types(model: onnx.ModelProto) -> dict[str, int]:
+    """The element type of every value whose type is known: initializers, inputs, outputs and inferred values."""
+    types = {}
+    for graph in graphs_of(model):
+        for value in (*graph.input, *graph.value_info, *graph.output):
+            if value.type.HasField("tensor_type") and value.type.tensor_type.elem_type:
+                types[value.name] = int(value.type.tensor_type.elem_type)
+        for tensor in graph.initializer:
+            types[tensor.name] = int(tensor.data_type)
+    return types
+
+
+def sort_nodes(graph: onnx.GraphProto) -> None:
+    """Put nodes after those whose outputs they use (in inner graphs too), in place, otherwise in their order.
+
+    Raises ConversionFailed when nodes wait for each other.
+    """
+    import onnx
+
+    produced = {name: place for place, node in enumerate(graph.node) for name in node.output if name}
+    waiting: dict[int, set[int]] = {}
+    for place, node in enumerate(graph.node):
+        inner = {name for part in _inner_graphs([node]) for one in part.node for name in one.input}
+        inner |= {value.name for part in _inner_graphs([node]) for value in part.output}
+        waiting[place] = {produced[name] for name in (*node.input, *inner) if name in produced} - {place}
+    users: dict[int, list[int]] = {place: [] for place in waiting}
+    for place, needed in waiting.items():
+        for one in needed:
+            users[one].append(place)
+    ready = [place for place, needed in waiting.items() if not needed]
+    heapq.heapify(ready)
+    order: list[int] = []
+    while ready:
+        place = heapq.heappop(ready)
+        order.append(place)
+        for user in users[place]:
+            waiting[user].discard(place)
+            if not waiting[user]:
+                heapq.heappush(ready, user)
+    if len(order) != len(graph.node):
+        raise ConversionFailed("the graph has a cycle: its nodes cannot be put in order")
+    nodes = []
+    for place in order:
+        nodes.append(onnx.NodeProto())
+        nodes[-1].CopyFrom(graph.node[place])
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def _domain(name: str) -> str:
@@ -192,7 +275,7 @@ def _defined(graph: onnx.GraphProto) -> set[str]:
     return names | {name for node in graph.node for name in node.output}
 
 
-def _all_names(model: onnx.ModelProto) -> set[str]:
+def all_names(model: onnx.ModelProto) -> set[str]:
     graphs = [model.graph, *_inner_graphs(model.graph.node)]
     used = {name for graph in graphs for node in graph.node for name in node.input}
     return (used | {name for graph in graphs for name in _defined(graph)}) - {""}

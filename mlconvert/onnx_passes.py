@@ -60,13 +60,7 @@ def write_pass(
     no kernels for passes: verification says so, unless it was switched off.
     """
     keep_interface(model, before, what, dtypes=dtypes)
-    return finish_pass(target, write_onnx(model, target, weights_of=weights_of), before, what, dtypes, facts)
-
-
-def finish_pass(
-    target: Path, files: tuple[Path, ...], before: Interface, what: str, dtypes: bool, facts: Mapping[str, Any]
-) -> Artifact:
-    """The artifact of a pass's files, after they were read back, compared and loaded."""
+    files = write_onnx(model, target, weights_of=weights_of)
     written = read_onnx(target, external_data=False)
     artifact = onnx_artifact(target, files, model=written, facts=facts)
     assert artifact.signature is not None
@@ -93,12 +87,13 @@ def keep_interface(model: onnx.ModelProto, before: Interface, what: str, *, dtyp
         rest = [now[name] for name in now if name not in names]
         del field[:]
         for value in old:
-            kept = _copy(value)
-            current = now.get(value.name, value).type.tensor_type.elem_type
+            kept, current = _copy(value), now.get(value.name, value).type.tensor_type
             if not dtypes:
-                kept.type.tensor_type.elem_type = current
-            elif current != kept.type.tensor_type.elem_type:
+                kept.type.tensor_type.elem_type = current.elem_type
+            elif current.elem_type != kept.type.tensor_type.elem_type:
                 raise ConversionFailed(f"{what} changed the type of '{value.name}', one of the model's {side}")
+            if not _agree(value.type.tensor_type, current):
+                raise ConversionFailed(f"{what} changed the shape of '{value.name}', one of the model's {side}")
             field.append(kept)
         field.extend(rest)
 
@@ -131,6 +126,14 @@ def contained(target: Path) -> Iterator[Path]:
             tempfile.tempdir = kept_tempdir
             os.dup2(kept_stdout, 1)
             os.close(kept_stdout)
+
+
+def _agree(one: onnx.TypeProto.Tensor, other: onnx.TypeProto.Tensor) -> bool:
+    """Whether two shapes may be those of one value: dynamic axes agree with everything, so do shapes not given."""
+    if not (one.HasField("shape") and other.HasField("shape")):
+        return True
+    axes = [[dim.dim_value if dim.HasField("dim_value") else -1 for dim in kind.shape.dim] for kind in (one, other)]
+    return len(axes[0]) == len(axes[1]) and all(a == b or min(a, b) < 0 for a, b in zip(*axes, strict=True))
 
 
 def _copy(value: onnx.ValueInfoProto) -> onnx.ValueInfoProto:

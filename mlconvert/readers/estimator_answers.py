@@ -1,0 +1,112 @@
+"""What an estimator answers to samples, under the agreed names: the reference, and what its conversion must look like.
+
+An estimator of numbers only takes one float64 matrix `input`; one that was fitted on a data frame also takes one
+input per column, which is the only way for one whose columns are not all numbers. One that begins with a text
+vectoriser takes `input`, strings, one a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mlconvert.errors import ConversionFailed, UsageError
+from mlconvert.readers import estimators
+from mlconvert.signature import Signature, TensorSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def signature_of(estimator: Any, where: str) -> Signature | None:
+    """The signature of an estimator of numbers or text, None for one that goes by columns of other types.
+
+    The outputs are found by asking for one row of zeros.
+    """
+    import numpy as np
+
+    if estimators.takes_text(estimator):
+        matrix, row = TensorSpec("input", "string", ("batch", 1)), np.array([["a text"]])
+    elif estimators.is_matrix_like(estimator):
+        count = estimators.feature_count(estimator) or 0
+        names = estimators.column_names(estimator)
+        matrix, row = TensorSpec("input", "float64", ("batch", count), names), np.zeros((1, count))
+    else:
+        return None
+    try:
+        answers = outputs_of(estimator, table_of(estimator, {"input": row}))
+    except (ValueError, TypeError, AttributeError) as error:
+        what = f"the {type(estimator).__name__} does not answer for a row of {matrix.dtype}: {error}"
+        raise ConversionFailed(what, where=where) from error
+    return Signature((matrix,), tuple(_spec(name, values) for name, values in answers.items()))
+
+
+def _spec(name: str, values: np.ndarray) -> TensorSpec:
+    dtype = "string" if values.dtype.kind == "U" else values.dtype.name
+    return TensorSpec(name, dtype, ("batch", *values.shape[1:]))
+
+
+def table_of(estimator: Any, inputs: Mapping[str, np.ndarray]) -> Any:
+    """The inputs as the estimator was fitted on them: an array, a data frame, or a list of texts."""
+    import numpy as np
+
+    names = estimators.column_names(estimator)
+    if estimators.takes_text(estimator):
+        return [str(text) for text in np.asarray(inputs["input"]).reshape(-1)]
+    if names and set(names) <= inputs.keys():
+        import pandas as pd
+
+        # pandas finds the dtype itself: its own string type in pandas 3, object in pandas 2.
+        return pd.DataFrame({name: _column(name, inputs[name]) for name in names})
+    if "input" not in inputs:
+        missing = [name for name in names if name not in inputs] or ["input"]
+        raise UsageError(f"the samples have no column '{missing[0]}'", hint=f"the model takes: {', '.join(names)}")
+    matrix = np.ascontiguousarray(inputs["input"], dtype=np.float64)
+    if not names:
+        return matrix
+    import pandas as pd
+
+    return pd.DataFrame(matrix, columns=list(names))
+
+
+def _column(name: str, values: np.ndarray) -> Any:
+    if values.ndim > 2 or (values.ndim == 2 and values.shape[1] != 1):
+        raise UsageError(f"the column '{name}' has the shape {list(values.shape)}, not [rows, 1]")
+    column = values.reshape(-1)
+    return column.astype(object).tolist() if column.dtype.kind == "U" else column
+
+
+def outputs_of(estimator: Any, table: Any) -> dict[str, np.ndarray]:
+    """What the estimator answers, under the agreed names.
+
+    classifiers: `label` [N] and `probabilities` [N, C]; without predict_proba `scores`, the decision function,
+    [N, C], or [N, 1] for two classes. Regressors, transformers: `variable` [N, T]. Clusterers: `label` and `scores`
+    (distances to the centres) [N, K]. Outlier detectors: `label` (1 or -1) and `scores` [N, 1]. Mixtures: `label`
+    and `probabilities`.
+    """
+    import numpy as np
+
+    kind = estimators.kind_of(estimator)
+    if kind == "transformer":
+        values = estimator.transform(table)
+        values = values.toarray() if hasattr(values, "toarray") else np.asarray(values)
+        if values.dtype.kind == "O":
+            values = values.astype(np.str_)
+        return {"variable": values.reshape(len(values), -1)}
+    answers = np.asarray(estimator.predict(table))
+    if kind == "regressor":
+        return {"variable": answers.reshape(len(answers), -1)}
+    if answers.ndim == 2 and answers.shape[1] == 1:  # CatBoost, several classes
+        answers = answers.reshape(-1)
+    if answers.ndim != 1:
+        name = type(estimators.final_step(estimator)).__name__
+        raise ConversionFailed(f"the {name} gives several labels a row, which is not supported")
+    outputs = {"label": estimators.label_values(answers)}
+    if kind in ("classifier", "mixture") and estimators.has_probabilities(estimator):
+        outputs["probabilities"] = np.asarray(estimator.predict_proba(table))
+    elif kind == "clusterer" and hasattr(estimator, "transform"):
+        outputs["scores"] = np.asarray(estimator.transform(table))
+    elif kind in ("classifier", "outlier") and hasattr(estimator, "decision_function"):
+        scores = np.asarray(estimator.decision_function(table))
+        outputs["scores"] = scores.reshape(len(scores), -1)
+    return outputs

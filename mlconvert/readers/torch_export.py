@@ -1,0 +1,302 @@
+"""What both routes through `torch.onnx.export(dynamo=True)` share: its errors told shortly, its result made ours.
+
+The exporter names tensors after its nodes and axes after its symbols (`s31`), keeps stack traces with local paths,
+and gives another opset than the one asked for without a word; all of that is put right or refused here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlconvert.artifact import Artifact
+from mlconvert.errors import ConversionFailed, OutOfResources, UsageError
+from mlconvert.onnx_files import finish_onnx, onnx_artifact, opset_of, read_onnx
+from mlconvert.readers.torch_archives import quiet_torch
+from mlconvert.readers.torch_axes import SYMBOL, Axes, fixed_hint, rename_expression
+from mlconvert.readers.torch_modules import is_out_of_memory
+from mlconvert.signature import Axis
+
+if TYPE_CHECKING:
+    import onnx_ir
+    import torch
+
+LOWEST_OPSET = 18  # of the exporter's own operators; older ones come from a converter that often gives up
+STREAMED_ABOVE = 64 << 20  # bytes of weights that are written beside the graph, not copied into it in memory first
+REASON = 400  # characters of torch's own words in a message
+
+_SPECIALISED = (
+    re.compile(r"static shape of (?P<length>\d+) for dimension inputs\['(?P<name>\w+)'\]\.shape\[(?P<axis>\d+)\]"),
+    re.compile(
+        r"L\['(?P<name>\w+)'\]\.size\(\)\[(?P<axis>\d+)\].{0,80}?specialized.{0,40}?\((?P<length>\d+)\)", re.DOTALL
+    ),
+)
+
+
+def export_program(export: Callable[[], Any], *, asked: Axes, where: str) -> torch.onnx.ONNXProgram:
+    """Call the exporter. Raises ConversionFailed with torch's own reason, and names the axis where it is about one."""
+    try:
+        with quiet_torch():
+            return export()
+    except (MemoryError, UsageError, ConversionFailed):
+        raise
+    except Exception as error:
+        chain = list(_chain(error))
+        if any(map(is_out_of_memory, chain)):
+            raise OutOfResources("out of memory while torch exported the model", where=where) from error
+        for cause in reversed(chain):
+            for pattern in _SPECIALISED:
+                found = pattern.search(str(cause))
+                if found and found["name"] in asked:
+                    raise _specialised(found, asked, cause, where) from error
+        raise ConversionFailed(f"torch cannot export the model: {short_reason(chain)}", where=where) from error
+
+
+def _specialised(found: re.Match[str], asked: Axes, cause: BaseException, where: str) -> ConversionFailed:
+    name, number = found["name"], int(found["axis"])
+    axis = asked[name][number] if number < len(asked[name]) else number
+    what = f"axis '{axis}' of the input '{name}' (axis {number}) cannot be dynamic: torch.export fixed it at"
+    return ConversionFailed(
+        f"{what} {found['length']}, the samples' length. torch says: {short_reason([cause])}",
+        where=where,
+        hint=fixed_hint(name, number, asked[name]),
+    )
+
+
+def short_reason(chain: Sequence[BaseException]) -> str:
+    """The innermost exception's type and the first lines of what it says, without colours and advice."""
+    cause = chain[-1]
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(cause))
+    lines = [line.strip() for line in text.splitlines()]
+    lines = [line for line in lines if line and not line.startswith(("File ", "Traceback", "(Refer to", "#"))]
+    said = " ".join(lines[:4])
+    return f"{type(cause).__name__}: {said[:REASON]}{'…' if len(said) > REASON else ''}"
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__
+
+
+# --- the exporter's result ---
+
+
+def symbolic_shapes(program: torch.onnx.ONNXProgram) -> list[tuple[Axis, ...]]:
+    """The inputs' shapes, in torch's symbols."""
+    return [_shape(value) for value in program.model.graph.inputs]
+
+
+def finish_program(
+    program: torch.onnx.ONNXProgram,
+    target: Path,
+    *,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    symbols: Mapping[str, str],
+    input_axes: Axes,
+    output_axes: Axes,
+    opset: int,
+    renamed: Mapping[str, str],
+    where: str,
+) -> Artifact:
+    """Name the tensors and axes of an exported program and write it.
+
+    `inputs` and `outputs` are the names that the file gets, in order; `symbols` the names of torch's symbols;
+    `input_axes` (by those names) says which axes must be dynamic, `output_axes` what is known of the outputs' axes.
+    Raises ConversionFailed when the file does not have the inputs, outputs, dynamic axes or opset that it should.
+    """
+    graph = program.model.graph
+    require_opset(program.model.opset_imports.get(""), opset, where)
+    for side, values, names in (("inputs", graph.inputs, inputs), ("outputs", graph.outputs, outputs)):
+        if len(values) != len(names):
+            what = f"the exported graph has {len(values)} {side}, and the model {len(names)}: {', '.join(names)}"
+            raise ConversionFailed(what, where=where)
+    _separate_outputs(graph)
+    _name_values(program.model, [*graph.inputs, *graph.outputs], [*inputs, *outputs])
+    _name_axes(program.model, symbols, input_axes, output_axes, where)
+    _forget_traces(program.model)
+    size = sum(value.const_value.nbytes for value in graph.initializers.values() if value.const_value is not None)
+    try:
+        with quiet_torch():
+            program.save(target, external_data=size > STREAMED_ABOVE)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        what = f"the exported graph cannot be written: {short_reason(list(_chain(error)))}"
+        raise ConversionFailed(what, where=where) from error
+    try:
+        files = finish_onnx(target)
+        model = read_onnx(target, external_data=False)
+        require_opset(opset_of(model), opset, where)
+        artifact = onnx_artifact(target, files, model=model, renamed=renamed)
+        require_axes(artifact, inputs, outputs, input_axes, where)
+    except BaseException:
+        for path in (target, target.with_name(f"{target.name}.data")):
+            path.unlink(missing_ok=True)
+        raise
+    return artifact
+
+
+def require_opset(found: int | None, asked: int, where: str) -> None:
+    """Raise ConversionFailed, with what the exporter can give, unless it gave the opset that was asked for."""
+    if found == asked:
+        return
+    what = f"opset {asked} was asked for, and torch's exporter gave {found}"
+    raise ConversionFailed(
+        f"{what}: it can give {LOWEST_OPSET} to {_highest_opset()}", where=where, hint=opset_hint(asked, LOWEST_OPSET)
+    )
+
+
+def opset_hint(asked: int, lowest: int) -> str:
+    lower = f", or go lower afterwards: --via lower --set lower.opset={asked}" if asked < lowest else ""
+    return f"leave the opset out{lower}"
+
+
+def require_axes(
+    artifact: Artifact, inputs: Sequence[str], outputs: Sequence[str], input_axes: Axes, where: str
+) -> None:
+    """Raise ConversionFailed unless the file on disk has the tensors, in this order, and axes that were asked for."""
+    signature = artifact.signature
+    assert signature is not None
+    for side, specs, names in (("inputs", signature.inputs, inputs), ("outputs", signature.outputs, outputs)):
+        if [spec.name for spec in specs] != list(names):
+            found = ", ".join(spec.name for spec in specs)
+            raise ConversionFailed(f"the file's {side} are {found}, not {', '.join(names)}", where=where)
+    for spec in signature.inputs:
+        for number, (found_axis, axis) in enumerate(zip(spec.shape, input_axes[spec.name], strict=True)):
+            if isinstance(axis, str) != (not isinstance(found_axis, int)):
+                told = f"fixed at {found_axis}" if isinstance(axis, str) else f"dynamic, not {axis}"
+                what = f"axis '{axis}' of the input '{spec.name}' (axis {number}) is {told} in the file"
+                raise ConversionFailed(what, where=where, hint=fixed_hint(spec.name, number, input_axes[spec.name]))
+
+
+def _highest_opset() -> int:
+    """The highest opset that the installed onnxscript converts to."""
+    import onnx
+    from onnxscript import version_converter
+
+    inner = getattr(version_converter, "_version_converter", None)
+    return int(getattr(inner, "SUPPORTED_MAX_ONNX_OPSET", onnx.defs.onnx_opset_version()))
+
+
+def _separate_outputs(graph: onnx_ir.Graph) -> None:
+    """Give each output a value of its own: one that is also an input, a weight or another output cannot be renamed."""
+    import onnx_ir
+
+    taken = {id(value) for value in (*graph.inputs, *graph.initializers.values())}
+    for position, value in enumerate(list(graph.outputs)):
+        if id(value) in taken:
+            node = onnx_ir.Node("", "Identity", [value])
+            node.outputs[0].type, node.outputs[0].shape = value.type, value.shape
+            graph.append(node)
+            graph.outputs[position] = node.outputs[0]
+        taken.add(id(graph.outputs[position]))
+
+
+def _name_values(model: onnx_ir.Model, values: Sequence[onnx_ir.Value], names: Sequence[str]) -> None:
+    own = {id(value) for value in values}
+    wanted = set(names)
+    others = [value for value in _values(model) if id(value) not in own]
+    taken = wanted | {value.name for value in others}
+    for value in others:
+        if value.name in wanted:
+            fresh = next(f"{value.name}_{n}" for n in range(1, len(taken) + 2) if f"{value.name}_{n}" not in taken)
+            taken.add(fresh)
+            _rename(model.graph, value, fresh)
+    # Twice, so that no name is held by two values on the way from one order of names to another.
+    for position, value in enumerate(values):
+        value.name = f"\0{position}"
+    for value, name in zip(values, names, strict=True):
+        value.name = name
+
+
+def _rename(graph: onnx_ir.Graph, value: onnx_ir.Value, name: str) -> None:
+    old = value.name
+    if old in graph.initializers and graph.initializers[old] is value:
+        del graph.initializers[old]
+        value.name = name
+        graph.initializers[name] = value
+    else:
+        value.name = name
+
+
+def _values(model: onnx_ir.Model) -> list[onnx_ir.Value]:
+    """Every value of the main graph and of the graphs inside it, once."""
+    found: dict[int, onnx_ir.Value] = {}
+    for graph in model.graphs():
+        for value in (*graph.inputs, *graph.initializers.values(), *(v for node in graph for v in node.outputs)):
+            found[id(value)] = value
+    return list(found.values())
+
+
+def _shape(value: onnx_ir.Value) -> tuple[Axis, ...]:
+    if value.shape is None:
+        return ()
+    return tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape)
+
+
+def _name_axes(
+    model: onnx_ir.Model, symbols: Mapping[str, str], input_axes: Axes, output_axes: Axes, where: str
+) -> None:
+    import onnx_ir
+
+    graph = model.graph
+    for value in graph.inputs:
+        asked = input_axes[str(value.name)]
+        shape = _shape(value)
+        value.shape = onnx_ir.Shape(
+            [old if isinstance(old, int) else new for old, new in zip(shape, asked, strict=True)]
+        )
+    wrong = False
+    for value in graph.outputs:
+        known = output_axes[str(value.name)]
+        declared = _shape(value) if value.shape is not None else known
+        if len(known) != len(declared):
+            what = f"the output '{value.name}' has {len(known)} axes in the model and {len(declared)} in the graph"
+            raise ConversionFailed(what, where=where)
+        axes = []
+        for number, (old, new) in enumerate(zip(declared, known, strict=True)):
+            if isinstance(old, int) and isinstance(new, int) and old != new:
+                what = f"axis {number} of the output '{value.name}' is {new} in the model and {old} in the graph"
+                raise ConversionFailed(what, where=where)
+            axes.append(_output_axis(old, new, f"{value.name}_{number}", symbols))
+            wrong = wrong or (isinstance(old, int) and not isinstance(new, int))
+        value.shape = onnx_ir.Shape(axes)
+    public = {id(value) for value in (*graph.inputs, *graph.outputs)}
+    for value in _values(model):
+        if id(value) in public or value.shape is None or value.const_value is not None:
+            continue
+        named = [rename_expression(dim, symbols) if isinstance(dim, str) else dim for dim in _shape(value)]
+        # The bodies of loops (nn.LSTM) carry lengths of the example: where an output's were wrong, theirs are too.
+        value.shape = None if wrong else onnx_ir.Shape(named)
+
+
+def _output_axis(declared: Axis, known: Axis, fallback: str, symbols: Mapping[str, str]) -> Axis:
+    """One axis of an output, from what the exporter declared and what running the model showed."""
+    if isinstance(known, str):
+        return known
+    if isinstance(declared, str):
+        unnamed = [symbol for symbol in SYMBOL.findall(declared) if symbol not in symbols]
+        return fallback if unnamed else rename_expression(declared, symbols)
+    return fallback if known is None else known
+
+
+def _forget_traces(model: onnx_ir.Model) -> None:
+    """Drop stack traces, module names and the like: they hold paths of this machine, and make files differ."""
+    model.metadata_props.clear()
+    model.doc_string = None
+    for graph in (*model.graphs(), *model.functions.values()):
+        graph.metadata_props.clear()
+        graph.doc_string = None
+        for node in graph:
+            node.metadata_props.clear()
+            node.doc_string = None
+    for value in _values(model):
+        value.metadata_props.clear()
+        value.doc_string = None

@@ -6,20 +6,16 @@ that is held nor the memory that the system counts for the process grows with th
 
 from __future__ import annotations
 
-import mmap
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mlconvert.error_histogram import ErrorHistogram
+from mlconvert.tensors import releaser
 from mlconvert.tolerance import Tolerance
 
 CHUNK = 1 << 16  # elements: with the working arrays below about 1.5 MB, the second-level cache of one core
-GROUP = 1 << 21  # elements that one thread takes at a time
-PARALLEL = 1 << 22  # from this many elements on two threads (numpy lets the others run while it works)
+RELEASE = 1 << 20  # elements after which the pages of mapped files are handed back
 
 # From the narrowest mantissa to the widest: units in the last place are counted in the narrower of the two.
 _WIDTHS = ("bfloat16", "float16", "float32", "float64")
@@ -34,12 +30,12 @@ class FloatErrors:
     first_one_sided: int | None
     compared: int  # pairs with two finite values
     mismatched: int  # one_sided included
-    max_abs: float | None
-    worst: int | None
-    mean_abs: float | None
-    p99_abs: float | None
-    max_rel: float | None
-    max_ulp: int | None
+    max_abs: float | None = None
+    worst: int | None = None
+    mean_abs: float | None = None
+    p99_abs: float | None = None
+    max_rel: float | None = None
+    max_ulp: int | None = None
 
 
 def measure(reference: np.ndarray, candidate: np.ndarray, tolerance: Tolerance, *, chunk: int = CHUNK) -> FloatErrors:
@@ -53,34 +49,23 @@ def measure(reference: np.ndarray, candidate: np.ndarray, tolerance: Tolerance, 
     a, b = np.ascontiguousarray(reference).reshape(-1), np.ascontiguousarray(candidate).reshape(-1)
     work = np.dtype(np.float64 if "float64" in (a.dtype.name, b.dtype.name) else np.float32)
     narrow = min((a.dtype, b.dtype), key=lambda dtype: _WIDTHS.index(dtype.name))
-    histogram = ErrorHistogram(a.size, work)
-    pages = [pages for pages in (_released(a), _released(b)) if pages]
-
-    def group(start: int) -> _Sums:
-        stop = min(start + GROUP, a.size)
-        sums = _Sums(tolerance, work, narrow, histogram, min(chunk, a.size))
-        for at in range(start, stop, chunk):
-            end = min(at + chunk, stop)
-            sums.add(at, a[at:end], b[at:end])
-        for release in pages:
-            release(start, stop)
-        return sums
-
-    starts = range(0, a.size, GROUP)
-    threads = min(2, os.cpu_count() or 1)
-    if a.size < PARALLEL or threads == 1:
-        return _merged([group(start) for start in starts], a, b, histogram)
-    with ThreadPoolExecutor(threads) as pool:
-        return _merged(list(pool.map(group, starts)), a, b, histogram)
+    releases = [release for release in (releaser(a), releaser(b)) if release]
+    sums = _Sums(tolerance, work, narrow, a.size, min(chunk, a.size))
+    for start in range(0, a.size, chunk):
+        stop = min(start + chunk, a.size)
+        sums.add(start, a[start:stop], b[start:stop])
+        if stop // RELEASE > start // RELEASE:
+            for release in releases:
+                release(stop)
+    return sums.result(a, b)
 
 
 class _Sums:
-    """The running figures of one group of chunks, and the arrays that its chunks are worked on in."""
+    """The running figures, and the arrays that every chunk is worked on in."""
 
-    def __init__(
-        self, tolerance: Tolerance, work: np.dtype, narrow: np.dtype, histogram: ErrorHistogram, size: int
-    ) -> None:
-        self.tolerance, self.work, self.narrow, self.histogram = tolerance, work, narrow, histogram
+    def __init__(self, tolerance: Tolerance, work: np.dtype, narrow: np.dtype, elements: int, size: int) -> None:
+        self.tolerance, self.work, self.narrow = tolerance, work, narrow
+        self.histogram = ErrorHistogram(elements, work)
         self.one_sided = 0
         self.first_one_sided: int | None = None
         self.compared = 0
@@ -97,7 +82,7 @@ class _Sums:
 
     def add(self, start: int, a: np.ndarray, b: np.ndarray) -> None:
         with np.errstate(all="ignore"):
-            self._add(start, self._widened(a, self._a), self._widened(b, self._b))
+            self._add(start, a, b, self._widened(a, self._a), self._widened(b, self._b))
 
     def _widened(self, chunk: np.ndarray, buffer: np.ndarray) -> np.ndarray:
         if chunk.dtype == self.work:
@@ -105,12 +90,12 @@ class _Sums:
         buffer[: chunk.size] = chunk
         return buffer[: chunk.size]
 
-    def _add(self, start: int, a: np.ndarray, b: np.ndarray) -> None:
+    def _add(self, start: int, raw_a: np.ndarray, raw_b: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
         error = self._error[: a.size]
         largest = _distance(a, b, error)
         self.compared += a.size
         if not np.isfinite(largest):  # one look at the largest tells whether any of the inputs was not finite
-            a, b = self._without_non_finite(start, a, b)
+            a, b = raw_a, raw_b = self._without_non_finite(start, a, b)
             largest = _distance(a, b, error)
             if not np.isfinite(largest):  # finite numbers whose difference overflows: an answer far out
                 a, b = a.astype(np.float64), b.astype(np.float64)
@@ -127,7 +112,7 @@ class _Sums:
         scratch = self._scratch[: a.size] if a.dtype == self.work else np.empty(a.size)
         self._count_mismatches(a, b, error, size, scratch)
         self._take_relative(error, size, scratch)
-        self._take_ulps(a, b)
+        self._take_ulps(raw_a, raw_b)
         if error.dtype != self.work:
             error = np.minimum(error, np.finfo(self.work).max).astype(self.work)
         self.histogram.add(error, self._flags[: a.size])
@@ -153,16 +138,18 @@ class _Sums:
         bound += self.tolerance.atol * lowered
         suspect = np.greater_equal(error, bound, out=self._flags[: a.size])
         if suspect.any():
-            a64, b64 = a[suspect].astype(np.float64), b[suspect].astype(np.float64)
+            a64, b64 = (np.compress(suspect, side).astype(np.float64) for side in (a, b))
             exact = self.tolerance.atol + self.tolerance.rtol * np.abs(a64)
             self.mismatched += int(np.count_nonzero(np.abs(a64 - b64) > exact))
 
     def _take_relative(self, error: np.ndarray, size: np.ndarray, relative: np.ndarray) -> None:
         largest = np.divide(error, size, out=relative).max()
         if not np.isfinite(largest):
-            size[size == 0] = np.inf  # without a reference there is no relative error
-            if np.isinf(size).all():
+            # Where the reference is 0 there is no relative error.
+            nothing = np.equal(size, 0, out=self._flags[: size.size])
+            if nothing.all():
                 return
+            np.copyto(size, np.inf, where=nothing)
             largest = np.divide(error, size, out=relative).max()
             if np.isinf(largest):  # a denormal reference
                 far = np.isinf(relative)
@@ -174,16 +161,43 @@ class _Sums:
         ulps = self._ulps[: a.size]
         x = a.astype(self.narrow, copy=False).view(ulps.dtype)
         y = b.astype(self.narrow, copy=False).view(ulps.dtype)
-        opposite = None
         if np.bitwise_xor(x, y, out=ulps).min() < 0:
-            opposite = np.flatnonzero(ulps < 0)
-            magnitude = np.iinfo(ulps.dtype).max
-            apart = (x[opposite] & magnitude).astype(np.uint64) + (y[opposite] & magnitude).astype(np.uint64)
+            # Opposite signs somewhere: count from 0 downwards for the negative. A distance may need all the bits.
+            x, y = _from_zero(x), _from_zero(y)
+            apart = np.subtract(np.maximum(x, y), np.minimum(x, y)).view(f"u{ulps.itemsize}")
             self.max_ulp = max(self.max_ulp, int(apart.max()))
+            return
         np.subtract(x, y, out=ulps)
-        if opposite is not None:
-            ulps[opposite] = 0
         self.max_ulp = max(self.max_ulp, int(ulps.max()), -int(ulps.min()))
+
+    def result(self, a: np.ndarray, b: np.ndarray) -> FloatErrors:
+        """The figures of the whole arrays, flat, after all of their chunks."""
+        figures = FloatErrors(a.size, self.one_sided, self.first_one_sided, self.compared, self.mismatched)
+        if not self.compared:
+            return figures
+        assert self.worst is not None
+        largest = 0.0  # then `worst` may be a place where neither is finite
+        if self.largest > 0:
+            with np.errstate(over="ignore"):
+                largest = float(abs(a[self.worst].astype(np.float64) - b[self.worst].astype(np.float64)))
+        return replace(
+            figures,
+            max_abs=largest,
+            worst=self.worst,
+            mean_abs=self.total / self.compared,
+            p99_abs=self.histogram.p99(self.compared),
+            max_rel=self.max_rel if self.max_rel >= 0 else None,
+            max_ulp=self.max_ulp,
+        )
+
+
+def _from_zero(bits: np.ndarray) -> np.ndarray:
+    """The place of floats, given as bits, in the order of all floats, with 0.0 and -0.0 at 0."""
+    sign = bits >> (8 * bits.itemsize - 1)  # -1 for the negative
+    places: np.ndarray = sign & np.iinfo(bits.dtype).max
+    places ^= bits
+    places -= sign
+    return places
 
 
 def _distance(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> float:
@@ -191,56 +205,3 @@ def _distance(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> float:
     np.subtract(a, b, out=out)
     np.abs(out, out=out)
     return float(out.max())
-
-
-def _merged(groups: list[_Sums], a: np.ndarray, b: np.ndarray, histogram: ErrorHistogram) -> FloatErrors:
-    compared = sum(group.compared for group in groups)
-    firsts = [group.first_one_sided for group in groups if group.first_one_sided is not None]
-    worst = max(groups, key=lambda group: group.largest).worst  # the first of equals
-    one_sided = sum(group.one_sided for group in groups)
-    relative = max(group.max_rel for group in groups)
-    exact = None
-    if compared and worst is not None:
-        with np.errstate(all="ignore"):
-            exact = float(abs(a[worst].astype(np.float64) - b[worst].astype(np.float64)))
-            # The worst place may be one where neither is finite, when all the other errors are 0.
-            exact = 0.0 if np.isnan(exact) or not (np.isfinite(a[worst]) and np.isfinite(b[worst])) else exact
-    return FloatErrors(
-        elements=a.size,
-        one_sided=one_sided,
-        first_one_sided=min(firsts, default=None),
-        compared=compared,
-        mismatched=sum(group.mismatched for group in groups),
-        max_abs=exact,
-        worst=worst if compared else None,
-        mean_abs=sum(group.total for group in groups) / compared if compared else None,
-        p99_abs=histogram.p99(compared) if compared else None,
-        max_rel=relative if relative >= 0 else None,
-        max_ulp=max(group.max_ulp for group in groups) if compared else None,
-    )
-
-
-def _released(array: np.ndarray) -> Callable[[int, int], None] | None:
-    """What hands the pages of a part of a read-only memory-mapped array back; None for an array in memory.
-
-    The pages stay in the system's cache of files. Without this every page that was read counts as this process's.
-    """
-    base: object = array
-    while isinstance(base, np.ndarray):
-        base = base.base
-    if isinstance(base, memoryview):
-        base = base.obj
-    if not isinstance(base, mmap.mmap) or not hasattr(base, "madvise"):
-        return None
-    whole = np.frombuffer(base, np.uint8)
-    if whole.flags.writeable:  # the pages could hold what is in no file
-        return None
-    offset = array.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
-    mapping = base
-
-    def release(start: int, stop: int) -> None:
-        first = (offset + start * array.itemsize) // mmap.PAGESIZE * mmap.PAGESIZE
-        end = offset + stop * array.itemsize
-        mapping.madvise(mmap.MADV_DONTNEED, first, min(end, whole.size) - first)
-
-    return release

@@ -10,7 +10,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import mmap
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -138,6 +139,34 @@ def tensors_sha256(tensors: Mapping[str, np.ndarray]) -> str:
             digest.update(_bytes(_stored(flat[start : start + PIECE], width)))
         entries.append({"name": name, "dtype": dtype, "shape": list(array.shape), "sha256": digest.hexdigest()})
     return _combined(entries)
+
+
+def releaser(array: np.ndarray) -> Callable[[int], None] | None:
+    """What hands back the pages of a read-only memory-mapped array up to an element; None for an array in memory.
+
+    The pages stay in the system's cache of files. Without this every page that was read counts as this process's.
+    """
+    base: object = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, memoryview):
+        base = base.obj
+    if not isinstance(base, mmap.mmap) or not hasattr(base, "madvise"):
+        return None
+    mapping, whole = base, np.frombuffer(base, np.uint8)
+    if whole.flags.writeable:  # the pages could hold what is in no file
+        return None
+    offset = array.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
+    released = offset // mmap.PAGESIZE * mmap.PAGESIZE
+
+    def release(stop: int) -> None:
+        nonlocal released
+        end = (offset + stop * array.itemsize) // mmap.PAGESIZE * mmap.PAGESIZE
+        if end > released:
+            mapping.madvise(mmap.MADV_DONTNEED, released, end - released)
+            released = end
+
+    return release
 
 
 class _GrowingTensor:

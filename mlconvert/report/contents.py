@@ -1,0 +1,47 @@
+"""The parts of a report (schema `mlconvert.report/1`) that several commands make alike."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from mlconvert import packages
+from mlconvert.artifact import Artifact
+from mlconvert.version import __version__
+
+SCHEMA = "mlconvert.report/1"
+
+
+def report_of(
+    source: Artifact,
+    sha256: str,
+    targets: Sequence[dict[str, Any]],
+    needed: Iterable[packages.Package],
+    seconds: float,
+) -> dict[str, Any]:
+    """A whole report. Each target's entry carries its `exit_code`; the report's is that of the first that failed."""
+    codes = [entry.pop("exit_code") for entry in targets]
+    return {
+        "schema": SCHEMA,
+        "ok": not any(codes),
+        "exit_code": next((code for code in codes if code), 0),
+        "source": source_of(source, sha256),
+        "targets": list(targets),
+        "environment": environment(needed),
+        "fingerprint": None,
+        "seconds": seconds,
+    }
+
+
+def source_of(source: Artifact, sha256: str) -> dict[str, Any]:
+    return {"path": source.location, "format": source.format, "sha256": sha256}
+
+
+def environment(needed: Iterable[packages.Package]) -> dict[str, Any]:
+    """The Python, the platform and the versions of the packages that took part."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {"mlconvert": __version__, **packages.versions(set(needed))},
+    }

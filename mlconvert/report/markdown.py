@@ -1,0 +1,187 @@
+"""A report as Markdown, to be read on GitHub: the verdict first, then the evidence."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from mlconvert.report import numbers, verdicts
+from mlconvert.report.printable import printable, printable_lines
+
+_WORDS = {"verified": "verified", "not verified": "not verified", "failed": "**failed**"}
+
+
+def render(report: Mapping[str, Any]) -> str:
+    """The whole document, with a line feed at its end."""
+    source = report["source"]
+    blocks = [
+        f"# mlconvert: {verdicts.headline(report)}",
+        f"Source: {_code(source['path'])} ({source['format']}), sha256 {_code(_short(source['sha256']))}",
+        _summary(report),
+    ]
+    for target in report["targets"]:
+        blocks += _target(target)
+    blocks += _environment(report)
+    return "\n\n".join(blocks) + "\n"
+
+
+def _summary(report: Mapping[str, Any]) -> str:
+    rows = [
+        [
+            _code(target["name"]),
+            _WORDS[verdicts.of_target(target)],
+            _plain(verdicts.route(report, target)),
+            numbers.size(target["bytes"]),
+            numbers.figure(verdicts.largest_error(verdicts.last_parity(target))),
+            _optional(verdicts.published(target), _plain),
+        ]
+        for target in report["targets"]
+    ]
+    return _table(["target", "verdict", "route", "size", "largest error", "published"], rows, right=(3, 4))
+
+
+def _target(target: Mapping[str, Any]) -> Iterator[str]:
+    yield f"## {_code(target['name'])}: {verdicts.of_target(target)}"
+    error = verdicts.error_beyond_outputs(target)
+    if error:
+        yield from _error(error)
+    facts = []
+    if target["sha256"]:
+        facts += [f"file: {_code(target['path'])}", f"sha256: {_code(target['sha256'])}"]
+    if target.get("published"):
+        place = _code(target["published"]["repository"])
+        facts.append(f"published: {_plain(verdicts.published(target) or '')}, in {place}")
+    if target.get("not_published"):
+        facts.append(f"not published: {_plain(target['not_published'])}")
+    if facts:
+        yield "\n".join(f"- {fact}" for fact in facts)
+    if target["steps"]:
+        yield _steps(target["steps"])
+    for index, step in enumerate(target["steps"], 1):
+        if step["parity"] is not None:
+            yield from _parity(step, last=index == len(target["steps"]))
+
+
+def _error(error: Mapping[str, Any]) -> Iterator[str]:
+    # A step's `where` may go on with its log and how to run it again.
+    where, _, more = (error["where"] or "").partition("\n")
+    yield f"**{error['error']}**{f' in {_plain(where)}' if where else ''}:"
+    yield _fenced("\n".join(part for part in (error["message"], more) if part), "text")
+    if error["hint"]:
+        yield "To mend it:"
+        yield _fenced(error["hint"], "text")
+
+
+def _steps(steps: Sequence[Mapping[str, Any]]) -> str:
+    rows = []
+    for index, step in enumerate(steps, 1):
+        options = ", ".join(_code(f"{name}={_value(value)}") for name, value in step["options"].items())
+        rows.append([
+            str(index),
+            _code(step["converter"]),
+            options or numbers.NONE,
+            numbers.seconds(step["seconds"]),
+            numbers.mebibytes(step["peak_rss_bytes"]),
+            "yes" if step["cached"] else "no",
+            _WORDS[verdicts.of_parity(step["parity"])],
+        ])  # fmt: skip
+    heads = ["", "step", "options", "time", "peak memory", "cached", "parity"]
+    return _table(heads, rows, right=(0, 3, 4))
+
+
+def _parity(step: Mapping[str, Any], *, last: bool) -> Iterator[str]:
+    parity, verdict = step["parity"], verdicts.of_parity(step["parity"])
+    name = verdicts.step_name(step["converter"])
+    title = f"Parity: {verdict}" if name == "verify" else f"Parity after {name}: {verdict}"
+    samples = f"{numbers.count(parity['samples'])} samples"
+    if parity["samples_sha256"]:
+        samples += f" (sha256 {_code(_short(parity['samples_sha256']))})"
+    rtol, atol = numbers.tolerance(parity["rtol"]), numbers.tolerance(parity["atol"])
+    blocks = [f"{samples}, rtol {rtol}, atol {atol}, unless an output has its own.", _outputs(parity["outputs"])]
+    remarks = [verdicts.remark(output) for output in parity["outputs"]]
+    notes = [f"- {_plain(remark)}" for remark in remarks if remark]
+    if notes:
+        blocks.append("\n".join(notes))
+    if last or verdict == "failed":
+        yield f"### {title}"
+        yield from blocks
+    else:  # the result's own comparison is what counts; those on the way are there for who asks
+        yield f"<details><summary>{title}</summary>"
+        yield from blocks
+        yield "</details>"
+
+
+def _outputs(outputs: Sequence[Mapping[str, Any]]) -> str:
+    rows = [
+        [
+            _code(output["name"]),
+            "yes" if output["ok"] else "**no**",
+            _optional(output["dtype"], _code),
+            _optional(None if output["shape"] is None else numbers.shape(output["shape"]), _code),
+            *(numbers.figure(output[key]) for key in ("max_abs", "mean_abs", "p99_abs", "max_rel")),
+            numbers.ulps(output["max_ulp"]),
+            numbers.count(output["mismatched"]),
+            numbers.count(output["elements"]),
+        ]
+        for output in outputs
+    ]
+    heads = ["output", "ok", "dtype", "shape", "max abs", "mean abs", "p99 abs", "max rel", "max ulp", "differ", "of"]
+    return _table(heads, rows, right=range(4, 11))
+
+
+def _environment(report: Mapping[str, Any]) -> Iterator[str]:
+    environment = report["environment"]
+    yield "## Environment"
+    yield f"The run took {numbers.seconds(report['seconds'])}."
+    rows = [["python", _plain(environment["python"])], ["platform", _code(environment["platform"])]]
+    rows += [[_plain(name), _optional(version, _plain)] for name, version in environment["packages"].items()]
+    yield _table(["", "version"], rows)
+    if report["fingerprint"] is not None:
+        yield "<details><summary>Hardware fingerprint</summary>"
+        yield _fenced(json.dumps(report["fingerprint"], indent=2, ensure_ascii=False), "json")
+        yield "</details>"
+
+
+# --- the marks ---
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
+    rule = ["--:" if index in set(right) else "---" for index in range(len(heads))]
+    # A pipe ends a cell, in a code span too, unless it is escaped.
+    escaped = [[re.sub(r"(?<!\\)\|", r"\|", cell) for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, rule, *escaped))
+
+
+def _plain(text: str) -> str:
+    """Text that is read as it is: no mark of Markdown, no HTML, no link that a model's names could smuggle in."""
+    flat = printable(" ".join(str(text).split()))
+    flat = re.sub(r"[\\`*<~]|&(?=#?\w+;)|\](?=[(\[])|(?<!\w)_|_(?!\w)", r"\\\g<0>", flat)
+    return re.sub(
+        r"^([>#+-]|\d+(?=[.)]\s))", lambda mark: mark[0] + "\\" if mark[0].isdigit() else "\\" + mark[0], flat
+    )
+
+
+def _optional(text: str | None, mark: Callable[[str], str]) -> str:
+    return mark(text) if text else numbers.NONE
+
+
+def _code(text: str) -> str:
+    flat = printable(" ".join(str(text).split())) or " "
+    ticks = "`" * (1 + max((len(run) for run in re.findall("`+", flat)), default=0))
+    pad = " " if flat[0] == "`" or flat[-1] == "`" else ""
+    return f"{ticks}{pad}{flat}{pad}{ticks}"
+
+
+def _fenced(text: str, language: str) -> str:
+    ticks = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return "\n".join([f"{ticks}{language}", *printable_lines(text), ticks])
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _short(digest: str | None) -> str:
+    return digest[:12] if digest else numbers.NONE

@@ -24,18 +24,24 @@ from pathlib import Path
 from typing import Any
 
 from mlconvert.artifact import file_sha256
+from mlconvert.errors import UsageError
 
 SCHEMA = "mlconvert.cache/1"
 DEFAULT_BYTES = 20 << 30
 IN_USE_SECONDS = 600.0
+ABANDONED_SECONDS = 86400.0
 LARGE = 1 << 30  # results above it are not copied here: only what is known of them is kept
 
 
 def root_folder() -> Path:
     if given := os.environ.get("MLCONVERT_CACHE"):
         return Path(given).absolute()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "mlconvert"
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base).absolute() / "mlconvert"
+    try:
+        return Path.home() / ".cache" / "mlconvert"
+    except RuntimeError as error:  # a container's user without a home
+        raise UsageError(f"there is no place for the cache: {error}", hint="set MLCONVERT_CACHE to a folder") from error
 
 
 def content_key(parts: Mapping[str, Any]) -> str:
@@ -80,9 +86,13 @@ def lookup(key: str) -> Entry | None:
         return None
     # The user's own modules that the step imported: known only after it ran, so they are not part of the key.
     depends = entry.result.get("depends", {})
-    if any(not Path(path).is_file() or file_sha256(Path(path)) != digest for path, digest in depends.items()):
+    try:
+        if any(not Path(path).is_file() or file_sha256(Path(path)) != digest for path, digest in depends.items()):
+            return None
+        sound = kept is None or file_digests(kept) == entry.files
+    except OSError:  # removed or replaced by another run just now
         return None
-    if kept is not None and file_digests(kept) != entry.files:
+    if not sound:
         shutil.rmtree(folder, ignore_errors=True)
         return None
     with contextlib.suppress(OSError):
@@ -134,7 +144,11 @@ def prune(limit: int | None = None) -> None:
     Those of the last ten minutes stay: a run that goes on beside this one may be about to read them.
     """
     if limit is None:
-        limit = int(os.environ.get("MLCONVERT_CACHE_BYTES", DEFAULT_BYTES))
+        limit = _bound()
+    for left in root_folder().glob("staged/*"):  # by runs that were killed while they stored something
+        with contextlib.suppress(OSError):
+            if left.stat().st_mtime < time.time() - ABANDONED_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
     entries = []
     for path in root_folder().glob("??/*/entry.json"):
         with contextlib.suppress(OSError):
@@ -147,6 +161,13 @@ def prune(limit: int | None = None) -> None:
             break
         shutil.rmtree(folder, ignore_errors=True)
         total -= size
+
+
+def _bound() -> int:
+    text = os.environ.get("MLCONVERT_CACHE_BYTES") or str(DEFAULT_BYTES)
+    if not text.strip().isdecimal():
+        raise UsageError(f"MLCONVERT_CACHE_BYTES={text} is not a number of bytes")
+    return int(text)
 
 
 def _entry_folder(key: str) -> Path:

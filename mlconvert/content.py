@@ -65,9 +65,13 @@ class Content:
             return ()
         try:
             with zipfile.ZipFile(self.path) as archive:
-                return tuple(archive.namelist())
+                members = archive.infolist()
         except _ZIP_ERRORS as error:
             raise damaged(self.path, f"the zip archive is truncated or damaged ({error})") from error
+        # Without its own directory, zipfile takes that of an archive inside it: torch keeps some in its files.
+        if members and min(member.header_offset for member in members) > 0:
+            raise damaged(self.path, "the zip archive is truncated: its directory is missing")
+        return tuple(member.filename for member in members)
 
     @cached_property
     def inner_names(self) -> frozenset[str]:

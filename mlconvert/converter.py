@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -81,7 +82,8 @@ class Runner:
         def signature(artifact: Artifact) -> Signature | None      # cheap where the format allows it
         def load(artifact: Artifact) -> Session
 
-    Both raise ConversionFailed when the file cannot be read as its format.
+    Both raise ConversionFailed when the file cannot be read as its format; `load` raises NotVerified for a valid model
+    that cannot run here (an operator without a kernel for this processor).
     """
 
     format: str
@@ -144,7 +146,7 @@ def check_options(step: str, known: Mapping[str, Option], values: Mapping[str, A
         option = known[name]
         try:
             checked[name] = _coerce(option.type, value)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise UsageError(f"{step}.{name}={value!r} is not valid: expected {option.type_name}") from error
     return checked
 
@@ -174,24 +176,43 @@ def _coerce(kind: Any, value: Any) -> Any:
     if kind is bool:
         return _BOOLEANS[str(value).lower()]
     if kind in (int, float):
-        if isinstance(value, bool):
-            raise ValueError(value)
-        return kind(value)
+        return _number(kind, value)
     if origin is tuple:
-        items = value.split(",") if isinstance(value, str) else list(value)
-        inner = typing.get_args(kind)[0]
-        return tuple(_coerce(inner, item.strip() if isinstance(item, str) else item) for item in items)
+        return _items(typing.get_args(kind)[0], value)
     if origin is dict:
-        if isinstance(value, str):
-            pairs = [part.partition("=") for part in value.split(";") if part.strip()]
-            if not pairs or not all(equals for _, equals, _ in pairs):
-                raise ValueError(value)
-            value = {key.strip(): rest.strip() for key, _, rest in pairs}
-        inner = typing.get_args(kind)[1]
-        return {str(key): _coerce(inner, item) for key, item in value.items()}
-    if kind is str and isinstance(value, (dict, list)):
+        return _pairs(typing.get_args(kind)[1], value)
+    if kind is str and not isinstance(value, (str, int, float)):
         raise ValueError(value)
     return str(value)
+
+
+def _number(kind: Any, value: Any) -> Any:
+    number = kind(value)
+    # int(17.5) is 17, and neither infinity nor NaN can be written to a report.
+    if isinstance(value, bool) or not math.isfinite(number) or (isinstance(value, float) and number != value):
+        raise ValueError(value)
+    return number
+
+
+def _items(inner: Any, value: Any) -> tuple[Any, ...]:
+    if isinstance(value, Mapping):
+        raise TypeError(value)
+    parts = value.split(",") if isinstance(value, str) else value
+    items = [part.strip() if isinstance(part, str) else part for part in parts]
+    if "" in items:
+        raise ValueError(value)
+    return tuple(_coerce(inner, item) for item in items)
+
+
+def _pairs(inner: Any, value: Any) -> dict[str, Any]:
+    if isinstance(value, str):
+        pairs = [part.partition("=") for part in value.split(";") if part.strip()]
+        if not pairs or not all(key.strip() and equals for key, equals, _ in pairs):
+            raise ValueError(value)
+        value = {key.strip(): rest.strip() for key, _, rest in pairs}
+    if not isinstance(value, Mapping):
+        raise TypeError(value)
+    return {str(key): _coerce(inner, item) for key, item in value.items()}
 
 
 def parse_settings(texts: Iterable[str] | None) -> tuple[tuple[str | None, str, str], ...]:

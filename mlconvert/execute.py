@@ -125,6 +125,7 @@ def _convert(
         "converter": converter.id,
         "options": step.options,
         "source": digest,
+        "trusted": source.trusted,
         "renamed": dict(source.renamed),
         "samples": used.sha256 if used else None,
         "filename": filename,
@@ -216,6 +217,9 @@ def _publish_all(planned: PlannedRun, entries: list[dict[str, Any]], observer: O
     """Publish what the recipe says to publish, when all its targets hold; the first failure stops it."""
     chosen = [(target, entry) for target, entry in zip(planned.targets, entries, strict=True) if target.spec.publish]
     if not all(entry["ok"] for entry in entries):
+        for _, entry in chosen:
+            if entry["ok"]:
+                entry["not_published"] = "another target of the recipe failed"
         return
     for target, entry in chosen:
         from mlconvert.publishing import publish

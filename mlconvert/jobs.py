@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -27,6 +29,7 @@ from mlconvert.errors import ConversionFailed, MlconvertError, OutOfResources, U
 SCHEMA = "mlconvert.request/1"
 POLL_SECONDS = 0.02
 MEMORY_POLL_SECONDS = 0.1
+NO_SPACE = 64 << 10  # bytes: with less than that left, a step that could not say why it ended had no place to say it
 KEPT_FAILURES = 50  # folders of failed jobs that are kept for a look
 
 
@@ -64,9 +67,12 @@ class Children:
     def __init__(self, limits: Limits, jobs: int = 1) -> None:
         if limits.memory_bytes and not Path("/proc/self/status").exists():
             raise UsageError("a limit of memory can be held on Linux only", hint="remove limits.memory from the recipe")
+        if jobs < 1:
+            raise UsageError(f"jobs={jobs} is not valid: expected at least 1")
         self.limits = limits
         self._slots = threading.BoundedSemaphore(jobs)
-        self._running: set[int] = set()
+        # The Popen objects are kept: one that is collected early is waited for by the next Popen, before us.
+        self._running: dict[int, subprocess.Popen[bytes]] = {}
         self._lock = threading.Lock()
         self._stopped = False
 
@@ -90,22 +96,24 @@ class Children:
             path.write_text(json.dumps({"schema": SCHEMA, "step": step, **request}, indent=1))
             started = time.monotonic()
             with (folder / "log.txt").open("wb") as log:
-                pid = self._start(path, log.fileno(), request.get("cwd") or folder / "work")
-                status, usage, passed = self._wait(pid, started)
+                process = self._start(path, log.fileno(), request.get("cwd") or folder / "work")
+                status, usage, passed = self._wait(process, started)
             seconds = time.monotonic() - started
             if passed is not None:
                 raise self._failure(passed, step, folder)
             try:
                 result = json.loads((folder / "result.json").read_bytes())
             except (FileNotFoundError, ValueError):
-                raise self._failure(_death(step, status), step, folder) from None
+                raise self._failure(_death(step, status, folder), step, folder) from None
             if "error" in result:
                 raise self._failure(from_json(result), step, folder)
             # Linux counts ru_maxrss in KiB, macOS in bytes.
             return Done(result, folder, seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
 
-    def _start(self, request: Path, log: int, cwd: str | Path) -> int:
+    def _start(self, request: Path, log: int, cwd: str | Path) -> subprocess.Popen[bytes]:
         environment = dict(os.environ, ORT_DISABLE_TELEMETRY="1", PYTHONUNBUFFERED="1", TF_CPP_MIN_LOG_LEVEL="3")
+        if path := environment.get("PYTHONPATH"):  # the child stands in another folder
+            environment["PYTHONPATH"] = os.pathsep.join(os.path.abspath(entry) for entry in path.split(os.pathsep))  # noqa: PTH100
         with self._lock:
             if self._stopped:
                 raise Cancelled
@@ -118,16 +126,18 @@ class Children:
                 stderr=log,
                 start_new_session=True,  # so that the step's own children end with it
             )
-            self._running.add(process.pid)
-        return process.pid
+            self._running[process.pid] = process
+        return process
 
-    def _wait(self, pid: int, started: float) -> tuple[int, Any, MlconvertError | None]:
+    def _wait(self, process: subprocess.Popen[bytes], started: float) -> tuple[int, Any, MlconvertError | None]:
+        pid = process.pid
         passed: MlconvertError | None = None
         checked, pause = started, 0.002
         try:
             while True:
                 done, status, usage = os.wait4(pid, os.WNOHANG)
                 if done:
+                    process.returncode = os.waitstatus_to_exitcode(status)  # Popen has nothing more to wait for
                     break
                 now = time.monotonic()
                 if passed is None and self.limits.seconds is not None and now - started > self.limits.seconds:
@@ -145,10 +155,11 @@ class Children:
                 pause = min(pause * 1.5, POLL_SECONDS)
         finally:
             with self._lock:
-                self._running.discard(pid)
+                del self._running[pid]
                 stopped = self._stopped
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)  # what the step itself started and left running
+            process.wait()  # at once, unless Ctrl-C came between
         if stopped:
             raise Cancelled
         return status, usage, passed
@@ -158,12 +169,13 @@ class Children:
         kept = _keep(step, folder)
         where = f"step '{step}'" + (f" ({error.where})" if error.where else "")
         if kept is not None:
-            where += f"\nlog: {kept / 'log.txt'}\nagain: {sys.executable} -m mlconvert.worker {kept / 'request.json'}"
+            again = shlex.join([sys.executable, "-m", "mlconvert.worker", str(kept / "request.json")])
+            where += f"\nlog: {kept / 'log.txt'}\nagain: {again}"
         error.where = where
         return error
 
 
-def _death(step: str, status: int) -> MlconvertError:
+def _death(step: str, status: int, folder: Path) -> MlconvertError:
     """Why a child ended without a result."""
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
@@ -174,6 +186,10 @@ def _death(step: str, status: int) -> MlconvertError:
                 hint="free some memory, or give the machine more",
             )
         return ConversionFailed(f"step '{step}' crashed ({name}): the library that it calls could not bear this input")
+    if os.WEXITSTATUS(status) == OutOfResources.exit_code or shutil.disk_usage(folder).free < NO_SPACE:
+        return OutOfResources(
+            f"no space is left for step '{step}' in {folder}", hint="free some disk space, or choose another -o"
+        )
     return ConversionFailed(f"step '{step}' ended with status {os.WEXITSTATUS(status)} and without a result")
 
 
@@ -191,7 +207,8 @@ def _private_bytes(pid: int) -> int:
 def _keep(step: str, folder: Path) -> Path | None:
     """Copy a failed job's request and log to the cache's `failed/` folder; None when that cannot be written."""
     failed = cache.root_folder() / "failed"
-    kept = failed / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{folder.name}-{step.replace('/', '-')}"
+    name = re.sub(r"[^\w.-]", "-", step)  # "verify onnx": a path without spaces is easier to paste
+    kept = failed / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{folder.name}-{name}"
     try:
         kept.mkdir(parents=True)
         for name in ("request.json", "log.txt"):

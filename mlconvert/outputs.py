@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from mlconvert import records
 from mlconvert.artifact import file_sha256
@@ -46,10 +46,10 @@ class Destination:
 def check(destination: Destination) -> None:
     """Raise UsageError unless the destination is free, or holds an unchanged earlier result of ours."""
     out = destination.out
-    if destination.whole and out.exists() and not out.is_dir():
+    if destination.whole and (out.exists() or out.is_symlink()) and not out.is_dir():
         raise UsageError(f"{out} exists and is not a folder", hint="choose another -o")
     if destination.whole:
-        present = sorted(path for path in out.rglob("*") if path.is_file()) if out.is_dir() else []
+        present = sorted(path for path in out.rglob("*") if path.is_symlink() or not path.is_dir())
     else:
         present = [path for path in (destination.main, destination.record) if path.exists()]
     if not present:
@@ -95,7 +95,7 @@ def claimed(out: Path) -> Iterator[Path]:
             shutil.rmtree(scratch, ignore_errors=True)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
-            raise unwritable(error, out) from error
+            raise unwritable(error, Path(error.filename) if isinstance(error.filename, str) else out) from error
         raise
     finally:
         lock.unlink(missing_ok=True)
@@ -144,7 +144,8 @@ def unwritable(error: OSError, out: Path) -> UsageError | OutOfResources:
 
 def _quoted(out: Path, scratch: Path) -> str:
     """A destination's path, relative to where the scratch folder lies, as the name of one folder."""
-    return quote(out.relative_to(scratch.parent).as_posix(), safe="")
+    # As unquote undoes it. No more is quoted than must be: a name may be 255 bytes long, and not all are UTF-8.
+    return out.relative_to(scratch.parent).as_posix().replace("%", "%25").replace("/", "%2F")
 
 
 def _make_parents(folder: Path) -> list[Path]:
@@ -178,6 +179,9 @@ def _lock(path: Path, out: Path) -> int:
                 f"another mlconvert (process {holder or 'unknown'}) is writing to {out}",
                 hint="wait for it, or choose another -o",
             ) from None
+        except OSError as error:  # a filesystem without locks
+            os.close(descriptor)
+            raise unwritable(error, out) from error
         try:
             if os.stat(path).st_ino == os.fstat(descriptor).st_ino:  # noqa: PTH116 - not removed by its last holder
                 os.ftruncate(descriptor, 0)

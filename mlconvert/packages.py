@@ -30,6 +30,7 @@ ONNXRUNTIME = Package("onnxruntime", ("onnxruntime", "onnxruntime-gpu", "onnxrun
 ONNXSCRIPT = Package("onnxscript", ("onnxscript",))
 ONNXSIM = Package("onnxsim", ("onnxsim",), "simplify")
 ONNXSLIM = Package("onnxslim", ("onnxslim",))
+PANDAS = Package("pandas", ("pandas",), "sklearn")
 PYARROW = Package("pyarrow", ("pyarrow",), "parquet")
 SAFETENSORS = Package("safetensors", ("safetensors",), "torch")
 SKL2ONNX = Package("skl2onnx", ("skl2onnx",), "sklearn")

@@ -11,7 +11,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mlconvert.artifact import Artifact, combine_sha256, file_sha256
@@ -71,12 +71,28 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 
 
 def read(path: Path) -> dict[str, Any] | None:
-    """The record in that file, or None when there is no such file or it is not a record of ours."""
+    """The record in that file, or None when there is no such file or it is not a record of ours.
+
+    Raises UsageError when the file is there and cannot be read.
+    """
     try:
         data = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError):
         return None
-    return data if isinstance(data, dict) and data.get("schema") == SCHEMA else None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", where=str(path)) from error
+    return data if isinstance(data, dict) and data.get("schema") == SCHEMA and _is_sound(data) else None
+
+
+def _is_sound(record: Mapping[str, Any]) -> bool:
+    """Whether the record names files of its own folder: only those may be replaced, removed or published by it."""
+    try:
+        paths = [PurePosixPath(name) for name in (record["path"], *(row["path"] for row in record["files"]))]
+        digests = [row["sha256"] for row in record["files"]]
+    except (KeyError, TypeError):
+        return False
+    inside = all(not path.is_absolute() and ".." not in path.parts for path in paths)
+    return inside and bool(digests) and all(isinstance(digest, str) for digest in digests)
 
 
 def find(model: Path) -> tuple[dict[str, Any], Path] | None:

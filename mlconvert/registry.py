@@ -22,6 +22,7 @@ from mlconvert.formats import FORMATS, Format, format_named
 from mlconvert.runners import RUNNERS
 
 GROUP = "mlconvert.plugins"
+TABLES: tuple[tuple[str, type], ...] = (("FORMATS", Format), ("CONVERTERS", Converter), ("RUNNERS", Runner))
 
 
 class PluginWarning(UserWarning):
@@ -51,6 +52,14 @@ class Registry:
         raise UsageError(f"nothing here runs the format '{format_name}'", hint=f"formats that can be run: {known}")
 
 
+def _table(module: Any, name: str, kind: type) -> tuple[Any, ...]:
+    rows = tuple(getattr(module, name, ()))
+    for row in rows:
+        if not isinstance(row, kind):
+            raise TypeError(f"{name} holds {row!r}, which is no {kind.__name__}")
+    return rows
+
+
 def _merge(built_in: Iterable[Any], added: Iterable[Any], identity: str, plugin: str) -> tuple[Any, ...]:
     rows = {getattr(row, identity): row for row in built_in}
     for row in added:
@@ -74,7 +83,7 @@ def registry() -> Registry:
         owner = entry.dist.name if entry.dist else entry.name
         try:
             module = entry.load()
-            tables = [tuple(getattr(module, name, ())) for name in ("FORMATS", "CONVERTERS", "RUNNERS")]
+            tables = [_table(module, *table) for table in TABLES]
         except Exception as error:  # noqa: BLE001 - whatever a stranger's module does, mlconvert itself still works
             warnings.warn(
                 f"plug-in '{entry.name}' of {owner} is left out: {type(error).__name__}: {error}",

@@ -20,6 +20,8 @@ def _encode(values: np.ndarray) -> dict[str, Any]:
     if values.dtype.kind == "U":
         return {"dtype": "string", "shape": list(values.shape), "values": values.reshape(-1).tolist()}
     name = values.dtype.name
+    if values.dtype.kind not in "biuf" and name != "bfloat16":
+        raise TypeError(f"an array of {name} cannot be kept in a record")
     raw = np.ascontiguousarray(values)
     raw = raw.astype(raw.dtype.newbyteorder("<")) if name != "bfloat16" else raw.view(np.uint16).astype("<u2")
     packed = base64.b64encode(zlib.compress(raw.tobytes(), 6)).decode()
@@ -36,8 +38,8 @@ def _decode(data: Mapping[str, Any]) -> np.ndarray:
     if data["dtype"] == "bfloat16":
         import ml_dtypes
 
-        words: np.ndarray = np.frombuffer(raw, dtype="<u2").astype(np.uint16)
-        return words.view(ml_dtypes.bfloat16).reshape(shape)
+        words: np.ndarray = np.frombuffer(raw, dtype="<u2").astype(np.uint16).view(ml_dtypes.bfloat16)
+        return words.reshape(shape)
     kind = np.dtype(data["dtype"])
     values: np.ndarray = np.frombuffer(raw, dtype=kind.newbyteorder("<")).astype(kind)
     return values.reshape(shape)

@@ -35,6 +35,7 @@ def generate_file(source: str, output: Path, *, count: int, seed: int, trust: bo
             spec = SamplesSpec(count=count, seed=seed)
             made = make_samples(run, "samples", artifact, source_sha256(artifact), spec)
             request = {"job": "export-samples", "samples": str(made.folder), "filename": output.name}
+            request["signature"] = made.result["signature"]
             key = {"job": "export-samples", "samples": made.sha256, "filename": output.name}
             written = run.get("samples", "write", key, lambda: request)
         except BaseException:

@@ -34,6 +34,7 @@ def make_samples(jobs: CachedJobs, target: str, source: Artifact, sha256: str, s
     key = {
         "job": "samples",
         "source": sha256,
+        "trusted": source.trusted,  # what was read on trust once is not handed out without it
         "file": file_sha256(file) if file else None,
         "suffix": file.suffix if file else None,
         "versions": _runner_versions(source.format),
@@ -62,6 +63,7 @@ def verify_artifact(
     contract = input_contract(candidate)
     shared = {
         "source": reference.sha256,
+        "trusted": reference.source.trusted,
         "samples": reference.samples.sha256,
         "contract": contract,
         "source_versions": _runner_versions(reference.source.format),
@@ -93,6 +95,7 @@ def verify_artifact(
             "samples": str(reference.samples.folder),
             "samples_sha256": reference.samples.sha256,
             "reference": str(answers().folder),
+            "reference_signature": reference.samples.result["signature"],
             "tolerances": tolerances.as_json(),
             **surroundings(candidate),
         }
@@ -125,8 +128,7 @@ def tolerances_for(parity: ParitySpec, precision: str, *, last: bool = True) -> 
 
 def why_failed(parity: Mapping[str, Any]) -> str:
     """The reasons of a failed parity in one line, naming the outputs."""
-    reasons = [f"output '{row['name']}': {row['reason']}" for row in parity["outputs"] if not row["ok"]]
-    return "; ".join(reasons) or parity.get("reason") or "the outputs differ"
+    return "; ".join(row["reason"] or f"output '{row['name']}' differs" for row in parity["outputs"] if not row["ok"])
 
 
 def _runner_versions(format_name: str) -> dict[str, str]:

@@ -48,3 +48,36 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return path
 
     return path_of
+
+
+@pytest.fixture(scope="session")
+def small_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network of one Gemm and one Relu: input `x` [batch, 4], outputs `y` [batch, 3] and `sum` [batch]."""
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    generator = np.random.default_rng(0)
+    weights = [
+        numpy_helper.from_array(generator.normal(size=(4, 3)).astype(np.float32), "w"),
+        numpy_helper.from_array(generator.normal(size=3).astype(np.float32), "b"),
+        numpy_helper.from_array(np.array([1], np.int64), "axes"),
+    ]
+    nodes = [
+        helper.make_node("Gemm", ["x", "w", "b"], ["h"]),
+        helper.make_node("Relu", ["h"], ["y"]),
+        helper.make_node("ReduceSum", ["y", "axes"], ["sum"], keepdims=0),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 4])],
+        [
+            helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 3]),
+            helper.make_tensor_value_info("sum", TensorProto.FLOAT, ["batch"]),
+        ],
+        weights,
+    )
+    path = tmp_path_factory.mktemp("small") / "small.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), str(path))
+    return path

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Annotated, Any
 
-import click
 import typer
+from typer.exceptions import Abort, Exit, TyperException
 
 from mlconvert.cli import convert, doctor, inspect, repositories, routes, samples, verify
 from mlconvert.cli import run as run_command
@@ -45,7 +45,7 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def _application() -> typer.Typer:
+def application() -> typer.Typer:
     app = typer.Typer(
         name="mlconvert",
         no_args_is_help=True,
@@ -55,7 +55,7 @@ def _application() -> typer.Typer:
     )
 
     @app.callback(epilog="Every command has an example: mlconvert COMMAND --help")
-    def application(
+    def mlconvert(
         version: Annotated[
             bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
         ] = False,
@@ -72,27 +72,37 @@ def run(argv: list[str]) -> int:
     previous = _on_terminate()
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     try:
-        result = _application()(args=argv, prog_name="mlconvert", standalone_mode=False)
+        result = application()(args=argv, prog_name="mlconvert", standalone_mode=False)
         return result if isinstance(result, int) else 0
-    except click.exceptions.Exit as stop:
+    except Exit as stop:
         return stop.exit_code
-    except click.ClickException as error:
-        error.show(file=sys.stderr)
-        _print_json_error(argv, UsageError(error.format_message()))
-        return UsageError.exit_code
+    except TyperException as error:
+        return _end(argv, _usage(error))
     except MlconvertError as error:
-        print_error(error)
-        _print_json_error(argv, error)
-        return error.exit_code
+        return _end(argv, error)
     except Terminated:
         sys.stderr.write("stopped (SIGTERM): what was not finished is not left behind\n")
         return TERMINATED
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, Abort):
         sys.stderr.write("stopped: what was not finished is not left behind\n")
         return INTERRUPTED
     finally:
         if previous is not None:
             signal.signal(signal.SIGTERM, previous)
+
+
+def _usage(error: TyperException) -> UsageError:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "mlconvert"
+    return UsageError(error.format_message(), hint=f"{command} --help")
+
+
+def _end(argv: list[str], error: MlconvertError) -> int:
+    print_error(error)
+    if "--json" in argv:  # stdout is JSON whatever happens
+        data = {"schema": "mlconvert.report/1", "ok": False, "exit_code": error.exit_code, "error": error.as_json()}
+        sys.stdout.write(json.dumps(data, indent=1) + "\n")
+    return error.exit_code
 
 
 def print_error(error: MlconvertError) -> None:
@@ -107,13 +117,6 @@ def print_error(error: MlconvertError) -> None:
         console.print(Text(f"  {line}", "dim"))
     if error.hint:
         console.print(Text.assemble(("  try: ", "bold"), error.hint))
-
-
-def _print_json_error(argv: list[str], error: MlconvertError) -> None:
-    """With --json, stdout is JSON whatever happens."""
-    if "--json" in argv:
-        data = {"schema": "mlconvert.report/1", "ok": False, "exit_code": error.exit_code, "error": error.as_json()}
-        sys.stdout.write(json.dumps(data, indent=1) + "\n")
 
 
 def _on_terminate() -> Any:

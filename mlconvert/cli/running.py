@@ -49,12 +49,12 @@ def check_reports(paths: list[Path]) -> None:
 
 def tell(report: Mapping[str, Any], paths: list[Path], *, as_json: bool) -> int:
     """Write the reports, print the result, and give the exit code."""
-    from mlconvert.report import write_report
+    from mlconvert.report import to_json, write_report
 
     for path in paths:
         write_report(report, path)
     if as_json:
-        sys.stdout.write(json.dumps(report, indent=1, allow_nan=False) + "\n")
+        sys.stdout.write(to_json(report))
     else:
         from rich.console import Console
 

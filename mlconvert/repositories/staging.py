@@ -150,7 +150,8 @@ def _try_lock(path: Path) -> int | None:
 def _make_folder(path: Path) -> None:
     """Make the folder and its parents, whoever is removing them meanwhile because they are empty."""
     for _ in range(100):
-        with contextlib.suppress(FileNotFoundError):
+        # FileExistsError: it was there when it was to be made, and gone when that was looked into.
+        with contextlib.suppress(FileNotFoundError, FileExistsError):
             path.mkdir(parents=True, exist_ok=True)
             return
         time.sleep(0.001)

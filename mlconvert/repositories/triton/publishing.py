@@ -8,6 +8,8 @@ process may die, and the repository is as it was or as it should be.
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +29,7 @@ from mlconvert.repositories.versions import (
     choose_version,
     model_files,
     plain_versions,
+    record_path,
     version_folders,
 )
 from mlconvert.signature import Signature
@@ -49,6 +52,8 @@ class Publication:
     new_model: bool  # the whole folder of the model is renamed in
     new_version: bool
     newest_mtime_ns: int  # in the model's folder before anything was done
+    options: Mapping[str, Any]
+    live: bool
 
     @property
     def model_folder(self) -> Path:
@@ -93,11 +98,13 @@ def publish(
     repository = repository.resolve()
     check_repository(repository)
     checked = check_options("publish", options_of(backend.describe), options)
-    signature: Signature = backend.signature_of(artifact)
-    wanted, comments = backend.describe(signature, name, **checked)
     files: Mapping[str, Path] = backend.placed_files(artifact)
     digests = {placed: file_sha256(source) for placed, source in files.items()}
     record = _checked_record(artifact, record, files, digests)
+    if version is None and (before := _published_before(artifact, repository / name, files, digests, checked)):
+        return before
+    signature: Signature = backend.signature_of(artifact)
+    wanted, comments = backend.describe(signature, name, **checked)
 
     with (
         staging.disk_errors(f"cannot publish '{name}'", repository),
@@ -130,6 +137,8 @@ def publish(
             new_model=not model_folder.exists() or not any(model_folder.iterdir()),
             new_version=not repeated,
             newest_mtime_ns=staging.newest_mtime_ns(model_folder),
+            options=checked,
+            live=_goes_live(number, model_folder, wanted if state != "kept" else None),
         )
         changes = not repeated or state != "kept"
         if changes:
@@ -160,7 +169,12 @@ def _stage(publication: Publication) -> None:
             for path, placed in zip(artifact.files, publication.files, strict=True)
         }
         rows = records.described_files(artifact, by_name)
-        record = {**publication.record, "path": artifact.path.name, "files": rows}
+        published = {
+            "options": publication.options,
+            "config_sha256": _config_sha256(publication),
+            "live": publication.live,
+        }
+        record = {**publication.record, "path": artifact.path.name, "files": rows, "published": published}
         if "sha256" in record:
             record["sha256"] = records.total_sha256(rows)
         records.write_json(artifact.folder / records.IN_FOLDER, record)
@@ -204,8 +218,6 @@ STEPS: tuple[tuple[str, Callable[[Publication], None]], ...] = (
 
 def _published(publication: Publication, *, unchanged: bool) -> PublishedVersion:
     version_folder = publication.model_folder / str(publication.number)
-    config = cfg.read(publication.model_folder / cfg.CONFIG)
-    numbers = [folder.number for folder in version_folders(publication.model_folder)]
     return PublishedVersion(
         name=publication.name,
         version=publication.number,
@@ -216,11 +228,57 @@ def _published(publication: Publication, *, unchanged: bool) -> PublishedVersion
         bytes=sum((version_folder / name).stat().st_size for name in publication.files),
         sha256=combine_sha256(publication.digests.items()),
         unchanged=unchanged,
-        live=publication.number in cfg.live_versions(config, numbers),
+        live=publication.live,
     )
 
 
+def _config_sha256(publication: Publication) -> str:
+    """Of the configuration as this publishing leaves it."""
+    if publication.config == "kept":
+        return file_sha256(publication.model_folder / cfg.CONFIG)
+    return hashlib.sha256(publication.config_text.encode()).hexdigest()
+
+
 # --- what is decided before anything is written ---
+
+
+def _published_before(
+    artifact: Artifact,
+    model_folder: Path,
+    files: Mapping[str, Path],
+    digests: Mapping[str, str],
+    options: Mapping[str, Any],
+) -> PublishedVersion | None:
+    """What the very same publishing did before, when nothing has changed since: then not even protobuf is imported."""
+    newest = next(iter(plain_versions(model_folder)[::-1]), None)
+    found = record_path(newest.path) if newest else None
+    record = records.read(found) if found else None
+    config = model_folder / cfg.CONFIG
+    if newest is None or record is None or "published" not in record or not config.is_file():
+        return None
+    published = record["published"]
+    same = published["options"] == json.loads(json.dumps(options))
+    if not same or published["config_sha256"] != file_sha256(config) or not _holds(newest, files, digests):
+        return None
+    paths = tuple(newest.path / name for name in files)
+    return PublishedVersion(
+        name=model_folder.name,
+        version=newest.number,
+        path=newest.path,
+        artifact=replace(artifact, location=str(paths[0]), files=paths),
+        config_path=config,
+        config="kept",
+        bytes=sum(path.stat().st_size for path in paths),
+        sha256=combine_sha256(digests.items()),
+        unchanged=True,
+        live=published["live"],
+    )
+
+
+def _goes_live(number: int, model_folder: Path, config: Any | None) -> bool:
+    """Whether the version policy serves that version; `config` None: the one that is there stays."""
+    numbers = {folder.number for folder in version_folders(model_folder)} | {number}
+    return number in cfg.live_versions(config or cfg.read(model_folder / cfg.CONFIG), numbers)
 
 
 def _checked_record(

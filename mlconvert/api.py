@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mlconvert.errors import BY_NAME, MlconvertError
 
 if TYPE_CHECKING:
-    from mlconvert.cached_jobs import Observer
+    from mlconvert.execution.cached_jobs import Observer
     from mlconvert.recipe import Recipe
 
 
@@ -39,8 +39,8 @@ def convert(
     from the source's signature. Raises mlconvert.errors.*: ParityFailed when the answers differ.
     """
     from mlconvert.converter import parse_settings
-    from mlconvert.execute import execute
-    from mlconvert.plan import plan_run
+    from mlconvert.execution.execute import execute
+    from mlconvert.execution.planned import plan_run
 
     settings = [(*parse_settings([f"{name}="])[0][:2], value) for name, value in (options or {}).items()]
     recipe, out = convert_recipe(
@@ -64,8 +64,8 @@ def run(
     recipe: str | Path, *, targets: Sequence[str] = (), out: str | Path | None = None, jobs: int = 1
 ) -> dict[str, Any]:
     """Run a recipe; the report. Raises the error of the first target that failed, with the report as its `report`."""
-    from mlconvert.execute import execute
-    from mlconvert.plan import plan_run
+    from mlconvert.execution.execute import execute
+    from mlconvert.execution.planned import plan_run
     from mlconvert.recipe import load_recipe
 
     planned = plan_run(load_recipe(Path(recipe)), Path(out) if out is not None else None, names=tuple(targets))
@@ -145,8 +145,8 @@ def verify_report(
     observer: Observer | None = None,
 ) -> dict[str, Any]:
     """The report of `mlconvert verify`: one target with one step, whose parity is what was asked for."""
-    from mlconvert.cached_jobs import unwatched
-    from mlconvert.proof import prove_against, prove_by_rows
+    from mlconvert.execution.cached_jobs import unwatched
+    from mlconvert.operations.prove import prove_against, prove_by_rows
 
     started, observer = time.monotonic(), observer or unwatched
     if candidate is None:

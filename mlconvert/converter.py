@@ -6,7 +6,6 @@ framework only inside its functions. So planning is pure, and `mlconvert --help`
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import math
 import types
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Union
 
 from mlconvert.errors import UsageError, suggest
-from mlconvert.packages import Package
+from mlconvert.packages import Package, load_attribute
 from mlconvert.signature import Signature
 
 if TYPE_CHECKING:
@@ -59,7 +58,8 @@ class Converter:
         return self.source == self.target
 
     def load(self) -> Callable[..., Any]:
-        function: Callable[..., Any] = getattr(importlib.import_module(self.module), self.function)
+        """The function. Raises UsageError when a plug-in's module cannot be imported or lacks it."""
+        function: Callable[..., Any] = load_attribute(self.module, self.function)
         return function
 
 
@@ -91,11 +91,11 @@ class Runner:
     packages: tuple[Package, ...]
 
     def signature(self, artifact: Any) -> Signature | None:
-        result: Signature | None = importlib.import_module(self.module).signature(artifact)
+        result: Signature | None = load_attribute(self.module, "signature")(artifact)
         return result
 
     def load(self, artifact: Any) -> Session:
-        session: Session = importlib.import_module(self.module).load(artifact)
+        session: Session = load_attribute(self.module, "load")(artifact)
         return session
 
 

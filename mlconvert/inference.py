@@ -9,11 +9,11 @@ from typing import Literal
 import numpy as np
 
 from mlconvert.converter import Session
-from mlconvert.dtypes import cast, dtype_name
 from mlconvert.errors import ConversionFailed, MlconvertError, NotVerified, ParityFailed
 from mlconvert.samples import has_batch_axis
 from mlconvert.signature import Signature, TensorSpec
 from mlconvert.tensors import TensorWriter, releaser
+from mlconvert.tensors.dtypes import cast, dtype_name
 
 Role = Literal["reference", "candidate"]
 Batch = dict[str, np.ndarray]

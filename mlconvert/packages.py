@@ -5,11 +5,13 @@ Nothing here imports a package to find out: `importlib.util.find_spec` and `impo
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from mlconvert.errors import MissingPackage
+from mlconvert.errors import MissingPackage, UsageError
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,10 @@ ALL: tuple[Package, ...] = tuple(value for value in list(globals().values()) if 
 
 
 def installed(package: Package) -> bool:
-    return importlib.util.find_spec(package.module) is not None
+    try:
+        return importlib.util.find_spec(package.module) is not None
+    except ModuleNotFoundError:  # of a dotted name, the parent
+        return False
 
 
 def version(package: Package) -> str | None:
@@ -68,10 +73,11 @@ def versions(packages: Iterable[Package]) -> dict[str, str]:
 
 def install_command(packages: Iterable[Package]) -> str:
     """The pip command that brings the packages, through mlconvert's extras where there are some."""
-    extras = sorted({package.extra for package in packages if package.extra})
-    if extras:
-        return f"pip install 'mlconvert[{','.join(extras)}]'"
-    return "pip install " + " ".join(sorted(package.distributions[0] for package in packages))
+    needed = list(packages)
+    extras = sorted({package.extra for package in needed if package.extra})
+    words = [f"'mlconvert[{','.join(extras)}]'"] if extras else []
+    words += sorted({package.distributions[0] for package in needed if not package.extra})
+    return "pip install " + " ".join(words)
 
 
 def require(packages: Iterable[Package], what: str) -> None:
@@ -80,3 +86,15 @@ def require(packages: Iterable[Package], what: str) -> None:
     if missing:
         names = ", ".join(dict.fromkeys(package.distributions[0] for package in missing))
         raise MissingPackage(f"{what} needs {names}, not installed here", hint=install_command(missing))
+
+
+def load_attribute(module: str, name: str) -> Any:
+    """What a table's row names. Raises UsageError when it is a plug-in's and cannot be imported."""
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        top = module.partition(".")[0]
+        if top == "mlconvert":
+            raise
+        what = f"the plug-in {top} cannot be used: {error}"
+        raise UsageError(what, where=module, hint=f"pip uninstall {top}") from error

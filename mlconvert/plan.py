@@ -7,17 +7,12 @@ for on disk; no framework is imported.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from mlconvert import outputs, packages
-from mlconvert.artifact import Artifact
+from mlconvert import packages
 from mlconvert.converter import Converter, Option, Precision, check_options, options_of
 from mlconvert.errors import UsageError, suggest
-from mlconvert.formats import hint_for, source_artifact
-from mlconvert.recipe import Recipe, TargetSpec
-from mlconvert.registry import registry
 from mlconvert.routes import route
 
 Setting = tuple[str | None, str, Any]
@@ -68,6 +63,15 @@ def make_plan(
 ) -> Plan:
     """The checked plan. Raises UsageError (route, options) or MissingPackage, with the install command."""
     edges = route(source, [waypoint.name for waypoint in waypoints], converters)
+    for edge, _ in edges:
+        packages.require(edge.packages, f"step '{edge.name}' ({edge.id})")
+    reached = {index for _, index in edges}
+    for index, waypoint in enumerate(waypoints):
+        if waypoint.options and index not in reached:
+            raise UsageError(
+                f"'{waypoint.name}' is where the route is already: no step is made, so its options are for nothing",
+                hint=f"remove the step '{waypoint.name}', or its options",
+            )
     known = [options_of(edge.load()) for edge, _ in edges]
     values: list[dict[str, Any]] = [{} for _ in edges]
     for position, (edge, index) in enumerate(edges):
@@ -75,8 +79,6 @@ def make_plan(
         if position + 1 == len(edges) or edges[position + 1][1] != index:
             values[position].update(check_options(edge.name, known[position], waypoints[index].options))
     _assign([edge for edge, _ in edges], known, values, settings)
-    for edge, _ in edges:
-        packages.require(edge.packages, f"step '{edge.name}' ({edge.id})")
     return Plan(source, tuple(PlannedStep(edge, value) for (edge, _), value in zip(edges, values, strict=True)))
 
 
@@ -105,104 +107,3 @@ def _assign(
                 raise UsageError(f"several steps have an option '{option}'", hint=f"name one: {places}")
         for index in chosen:
             values[index].update(check_options(edges[index].name, known[index], {option: value}))
-
-
-@dataclass(frozen=True)
-class PlannedTarget:
-    spec: TargetSpec
-    plan: Plan
-    destination: outputs.Destination
-
-
-@dataclass(frozen=True)
-class PlannedRun:
-    recipe: Recipe
-    source: Artifact
-    targets: tuple[PlannedTarget, ...]
-    out: Path  # what is claimed while the run works
-
-
-def plan_run(
-    recipe: Recipe, out: Path | None = None, *, single: bool = False, names: tuple[str, ...] = ()
-) -> PlannedRun:
-    """Recognise the source, route every target, check options, packages and samples' file: before anything runs.
-
-    `single`: a one-target recipe whose output is OUT itself; otherwise `<out>/<target>/`, out being
-    `build/<recipe>` by default. `names` picks targets.
-    """
-    model = recipe.model
-    source = source_artifact(
-        model.location,
-        format=model.format,
-        weights=str(model.weights) if model.weights else None,
-        trusted=model.trust,
-        formats=registry().formats,
-    )
-    _check_leads_on(source)
-    if recipe.samples.file is not None and not recipe.samples.file.is_file():
-        raise UsageError(f"the samples' file {recipe.samples.file} does not exist")
-    known = [target.name for target in recipe.targets]
-    for name in names:
-        if name not in known:
-            raise UsageError(f"the recipe has no target '{name}'", hint=f"its targets: {', '.join(known)}")
-    base = (out or Path("build") / recipe.name).absolute()
-    targets = []
-    for spec in recipe.targets:
-        if names and spec.name not in names:
-            continue
-        waypoints = [Waypoint(step.name, step.options) for step in spec.steps]
-        plan = make_plan(source.format, waypoints, registry().converters, spec.settings)
-        if spec.parity.verify:
-            for name in {source.format, *(step.converter.target for step in plan.steps)}:
-                packages.require(registry().runner(name).packages, f"running {name}, to verify the result,")
-        destination = outputs.Destination.of(
-            base if single else base / spec.name, registry().format(plan.target_format)
-        )
-        if spec.filename:
-            destination = replace(destination, main=destination.main.with_name(spec.filename))
-        outputs.check(destination)
-        targets.append(PlannedTarget(spec, plan, destination))
-    if recipe.samples.kind != "random":
-        raise UsageError(f"samples of the kind '{recipe.samples.kind}' cannot be made yet", hint="kind: random")
-    return PlannedRun(recipe, source, tuple(targets), base)
-
-
-def _check_leads_on(source: Artifact) -> None:
-    """Refuse a source that is recognised but from which nothing leads, with what to do instead."""
-    if not any(row.source == source.format for row in registry().converters):
-        form = registry().format(source.format)
-        hint = hint_for(source.format, source.location, registry().formats)
-        raise UsageError(f"{source.location} is {form.title}: nothing can be made from that", hint=hint)
-
-
-def plan_as_json(planned: PlannedRun) -> dict[str, Any]:
-    """The plan for a reader: what `--dry-run` shows."""
-    targets = []
-    for target in planned.targets:
-        steps = [
-            {
-                "name": step.name,
-                "converter": step.converter.id,
-                "title": step.converter.title,
-                "options": {
-                    name: step.options.get(name, option.default)
-                    for name, option in options_of(step.converter.load()).items()
-                },
-            }
-            for step in target.plan.steps
-        ]
-        publish = target.spec.publish
-        targets.append(
-            {
-                "name": target.spec.name,
-                "steps": steps,
-                "verify": target.spec.parity.verify,
-                "path": str(target.destination.main),
-                "publish": f"{publish.to}: {publish.name}" if publish else None,
-            }
-        )
-    return {
-        "schema": "mlconvert.plan/1",
-        "source": {"path": planned.source.location, "format": planned.source.format},
-        "targets": targets,
-    }

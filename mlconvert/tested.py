@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -21,7 +22,12 @@ class State:
 def _ranges() -> dict[str, str]:
     """Distribution -> version specifier, from the requirements of the installed mlconvert."""
     ranges = {}
-    for line in metadata.requires("mlconvert") or ():
+    lines: Sequence[str]
+    try:
+        lines = metadata.requires("mlconvert") or ()
+    except metadata.PackageNotFoundError:  # run from its sources
+        lines = ()
+    for line in lines:
         found = re.match(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?\s*([^;]*)", line)
         if found and found[1].lower() != "mlconvert":
             ranges[found[1].lower()] = found[2].strip()

@@ -41,7 +41,7 @@ def _samples(request: Mapping[str, Any], out: Path) -> dict[str, Any]:
         samples = read_samples(Path(request["file"]), signature)
         samples = check_samples(samples, signature)
     else:
-        from mlconvert.sample_generation import generate_samples
+        from mlconvert.samples.generation import generate_samples
 
         if signature is None:
             raise NotVerified(
@@ -64,10 +64,12 @@ def _convert(request: Mapping[str, Any], out: Path) -> dict[str, Any]:
     if converter.uses_samples:
         options["samples"] = _as_taken_by(source, read_tensors(Path(request["samples"]))) if request["samples"] else {}
     made: Artifact = converter.load()(source, out / request["filename"], **options)
+    if made.format != converter.target:
+        raise ConversionFailed(f"{converter.id} made {made.format}, which is not what it says it makes")
     missing = [path.name for path in made.files if not path.is_file()]
     if missing or not made.files:
         raise ConversionFailed(f"{converter.id} left no file {', '.join(missing) or 'at all'}")
-    signature = made.signature or registry().runner(made.format).signature(made)
+    signature = made.signature or _signature_of(made)
     renamed = {old: made.renamed.get(new, new) for old, new in source.renamed.items()}
     renamed |= {old: new for old, new in made.renamed.items() if old not in source.renamed.values()}
     return {
@@ -80,6 +82,11 @@ def _convert(request: Mapping[str, Any], out: Path) -> dict[str, Any]:
         },
         "depends": _dependencies(source),
     }
+
+
+def _signature_of(made: Artifact) -> Signature | None:
+    runner = next((row for row in registry().runners if row.format == made.format), None)
+    return runner.signature(made) if runner else None
 
 
 def _as_taken_by(source: Artifact, samples: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -111,13 +118,13 @@ def _reference(request: Mapping[str, Any], out: Path) -> dict[str, Any]:
 
 def _verify(request: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """Run the candidate on the samples and compare its outputs with the reference's, memory-mapped."""
-    from mlconvert.frozen_axes import frozen_axes
     from mlconvert.inference import run_samples
-    from mlconvert.parity import compare
-    from mlconvert.parity_result import OutputParity, Parity
-    from mlconvert.rows import encode_rows
+    from mlconvert.parity.compare import compare
+    from mlconvert.parity.frozen_axes import frozen_axes
+    from mlconvert.parity.result import OutputParity, Parity
+    from mlconvert.parity.tolerance import Tolerances
     from mlconvert.tensors import TensorWriter, read_tensors
-    from mlconvert.tolerance import Tolerances
+    from mlconvert.tensors.rows import encode_rows
 
     candidate = Artifact.from_json(request["candidate"])
     told = request.get("reference_signature")
@@ -142,13 +149,17 @@ def _verify(request: Mapping[str, Any], out: Path) -> dict[str, Any]:
     if frozen:
         parity = replace(parity, ok=False, outputs=(*frozen, *parity.outputs))
     rows_kept = encode_rows(samples, reference, count=ROWS_KEPT, limit=ROWS_BYTES) if parity.ok else None
-    return {"parity": {**parity.as_json(), "samples_sha256": request["samples_sha256"]}, "rows": rows_kept}
+    return {
+        "parity": {**parity.as_json(), "samples_sha256": request["samples_sha256"]},
+        "rows": rows_kept,
+        "depends": _dependencies(candidate),
+    }
 
 
 def _rows(request: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """Unpack the rows of a record: samples under out/samples, reference outputs under out/reference."""
-    from mlconvert.rows import decode_rows
     from mlconvert.tensors import write_tensors
+    from mlconvert.tensors.rows import decode_rows
 
     samples, reference = decode_rows(request["rows"])
     write_tensors(out / "samples", samples)
@@ -223,27 +234,46 @@ def _die_with_parent() -> None:
         import ctypes
         import signal
 
+        parent = os.getppid()
         set_parent_death_signal = 1  # PR_SET_PDEATHSIG, <linux/prctl.h>
         ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before it was asked
+            os._exit(OutOfResources.exit_code)
+
+
+def _peak_rss_bytes() -> int | None:
+    """The peak of this process alone: what the kernel tells the parent starts at the parent's own size."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return None
 
 
 def main(argv: list[str]) -> int:
     path = Path(argv[0]).absolute()
     request = json.loads(path.read_bytes())
     _die_with_parent()
+    # As the parent sets them, for whoever runs the request by hand.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if request.get("cwd"):
+        os.chdir(request["cwd"])
     sys.path[:0] = [folder for folder in request.get("sys_path", []) if folder not in sys.path]
     out = path.parent / "out"
     out.mkdir(exist_ok=True)
+    status = 0
     try:
-        result = JOBS[request["job"]](request, out)
-        status = 0
+        told = JOBS[request["job"]](request, out)
+        text = json.dumps({"result": told, "peak_rss_bytes": _peak_rss_bytes()}, allow_nan=False)
     except Exception as error:  # noqa: BLE001 - reported to the parent, which decides
-        traceback.print_exc()
+        with contextlib.suppress(OSError):  # a full disk must not hide the error
+            traceback.print_exc()
         failure = _error(error, request["job"])
-        result, status = failure.as_json(), failure.exit_code
+        status, text = failure.exit_code, json.dumps(failure.as_json())
     staged = path.with_name("result.json.part")
     with contextlib.suppress(OSError):  # a full disk: the parent sees that no result came
-        staged.write_text(json.dumps(result, allow_nan=False))
+        staged.write_text(text)
         os.replace(staged, path.with_name("result.json"))  # noqa: PTH105
         return status
     return OutOfResources.exit_code

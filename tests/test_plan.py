@@ -13,8 +13,9 @@ import pytest
 
 from mlconvert.converter import Converter
 from mlconvert.errors import MissingPackage, UsageError
+from mlconvert.execution.planned import plan_as_json, plan_run
 from mlconvert.packages import Package
-from mlconvert.plan import Waypoint, make_plan, plan_as_json, plan_run
+from mlconvert.plan import Waypoint, make_plan
 from mlconvert.recipe import ModelSpec, ParitySpec, Recipe, SamplesSpec, StepSpec, TargetSpec
 
 

@@ -172,7 +172,7 @@ def test_a_broken_plugin_is_a_warning_that_names_it(here, source, reason):
 
 REDEFINES = {
     "format": "from mlconvert.formats import Format\n"
-    "FORMATS = (Format('onnx', 'mine', ('.onnx',), 'm.onnx', 'mlconvert.content:never'),)",
+    "FORMATS = (Format('onnx', 'mine', ('.onnx',), 'm.onnx', 'mlconvert.formats.content:never'),)",
     "converter": "from mlconvert.converter import Converter\n"
     "CONVERTERS = (Converter('lightgbm', 'onnx', 'mine', 'greedy', (), 'mine'),)",
     "runner": "from mlconvert.converter import Runner\nRUNNERS = (Runner('onnx', 'greedy', ()),)",

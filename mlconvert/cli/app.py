@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
 from types import FrameType
@@ -33,10 +34,6 @@ COMMANDS: tuple[tuple[str, Callable[..., Any], str], ...] = (
     ("versions", repositories.versions, "Serve"),
     ("rollback", repositories.rollback, "Serve"),
 )
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM: the same clean-up as Ctrl-C, another exit code."""
 
 
 def _version(wanted: bool) -> None:
@@ -69,10 +66,13 @@ def application() -> typer.Typer:
 
 def run(argv: list[str]) -> int:
     """Run the command line; the exit code. Nothing but this function turns an error into text."""
-    previous = _on_terminate()
+    terminated: list[int] = []
+    previous = _on_terminate(terminated)
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     try:
         result = application()(args=argv, prog_name="mlconvert", standalone_mode=False)
+        if result == INTERRUPTED:  # what typer makes of any KeyboardInterrupt; our commands never give it
+            return _stopped(terminated=bool(terminated))
         return result if isinstance(result, int) else 0
     except Exit as stop:
         return stop.exit_code
@@ -80,15 +80,19 @@ def run(argv: list[str]) -> int:
         return _end(argv, _usage(error))
     except MlconvertError as error:
         return _end(argv, error)
-    except Terminated:
-        sys.stderr.write("stopped (SIGTERM): what was not finished is not left behind\n")
-        return TERMINATED
     except (KeyboardInterrupt, Abort):
-        sys.stderr.write("stopped: what was not finished is not left behind\n")
-        return INTERRUPTED
+        return _stopped(terminated=bool(terminated))
+    except Exception as error:  # noqa: BLE001 - a bug of ours: told as one, with what a report of it needs
+        traceback.print_exc()
+        return _end(argv, MlconvertError(f"{type(error).__name__}: {error}"))
     finally:
         if previous is not None:
             signal.signal(signal.SIGTERM, previous)
+
+
+def _stopped(*, terminated: bool) -> int:
+    sys.stderr.write(f"stopped ({'SIGTERM' if terminated else 'Ctrl-C'}): what was not finished is not left behind\n")
+    return TERMINATED if terminated else INTERRUPTED
 
 
 def _usage(error: TyperException) -> UsageError:
@@ -119,11 +123,12 @@ def print_error(error: MlconvertError) -> None:
         console.print(Text.assemble(("  try: ", "bold"), error.hint))
 
 
-def _on_terminate() -> Any:
-    """Make SIGTERM unwind like Ctrl-C, so that children are ended and scratch folders removed."""
+def _on_terminate(seen: list[int]) -> Any:
+    """Make SIGTERM unwind like Ctrl-C, so that children are ended and scratch folders removed; note it in `seen`."""
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the shape that signal wants
-        raise Terminated
+        seen.append(number)
+        raise KeyboardInterrupt
 
     try:
         return signal.signal(signal.SIGTERM, stop)

@@ -18,7 +18,8 @@ def doctor() -> int:
     from rich.table import Table
     from rich.text import Text
 
-    from mlconvert import cache, packages
+    from mlconvert import packages
+    from mlconvert.execution import cache
     from mlconvert.registry import registry
     from mlconvert.tested import state_of
 

@@ -24,7 +24,7 @@ def inspect(
 
     mlconvert inspect build/breast_cancer/triton
     """
-    from mlconvert.inspection import inspect_artifact
+    from mlconvert.operations.inspect import inspect_artifact
 
     data = inspect_artifact(artifact, trust=trust)
     if as_json:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table
 
-    from mlconvert.cached_jobs import Event, Observer
+    from mlconvert.execution.cached_jobs import Event, Observer
 
 
 def _line(event: Event, width: int) -> str:
@@ -23,7 +23,7 @@ def _line(event: Event, width: int) -> str:
     if event.kind == "start":
         return f"  {name} …"
     if event.kind == "failed":
-        return f"✗ {name} {event.note.splitlines()[0]}"
+        return f"✗ {name} {event.note.partition(chr(10))[0]}"
     if event.cached:
         return f"✓ {name} cached"
     memory = numbers.mebibytes(event.peak_rss_bytes) if event.peak_rss_bytes else ""

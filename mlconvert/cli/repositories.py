@@ -33,7 +33,7 @@ def publish(
     """
     from mlconvert.converter import parse_settings
     from mlconvert.errors import UsageError
-    from mlconvert.publishing import publish as publish_model
+    from mlconvert.operations.publish import publish as publish_model
 
     chosen = {}
     for step, option, value in parse_settings(settings):
@@ -64,7 +64,7 @@ def versions(repository: Repository, name: ModelName) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from mlconvert.publishing import layout_of
+    from mlconvert.operations.publish import layout_of
     from mlconvert.report import numbers
 
     table = Table("version", "live", "published (UTC)", "size", "sha256", box=None, pad_edge=False, header_style="bold")
@@ -90,7 +90,7 @@ def rollback(
 
     mlconvert rollback models churn --version 3
     """
-    from mlconvert.publishing import layout_of
+    from mlconvert.operations.publish import layout_of
 
     done = layout_of(repository).rollback(repository, name, version)
     typer.echo(f"{name}: version {done.version} is the newest again (it was {done.previous})")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mlconvert.plan import PlannedRun
+    from mlconvert.execution.planned import PlannedRun
     from mlconvert.recipe import Recipe
 
 
@@ -26,8 +26,8 @@ def run_and_tell(
 ) -> int:
     """Plan and run the recipe, show and write its report; the exit code."""
     from mlconvert.cli.progress import progress
-    from mlconvert.execute import execute
-    from mlconvert.plan import plan_run
+    from mlconvert.execution.execute import execute
+    from mlconvert.execution.planned import plan_run
 
     check_reports(reports)
     planned = plan_run(recipe, out, single=single, names=names)
@@ -69,7 +69,7 @@ def tell(report: Mapping[str, Any], paths: list[Path], *, as_json: bool) -> int:
 
 def show_plan(planned: PlannedRun, *, as_json: bool) -> None:
     """The plan of a run: for each target its steps with their options, and where the result will be."""
-    from mlconvert.plan import plan_as_json
+    from mlconvert.execution.planned import plan_as_json
 
     data = plan_as_json(planned)
     if as_json:

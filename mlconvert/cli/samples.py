@@ -34,7 +34,7 @@ def samples(
     """
     from mlconvert.cli.progress import progress
     from mlconvert.errors import UsageError
-    from mlconvert.sampling import generate_file
+    from mlconvert.operations.sample import generate_file
 
     if kind is Kind.boundary:
         raise UsageError("boundary samples cannot be made yet", hint="--kind random")

@@ -34,7 +34,7 @@ def convert(
 
 def export_catboost(model: Any, target: Path, *, opset: int, where: str) -> Artifact:
     """Export a loaded CatBoost model; see `convert`."""
-    from mlconvert import onnx_files
+    from mlconvert.onnx_model import files as onnx_files
 
     loss = catboost_loss(model)
     task = classical_outputs.task_of(classical_outputs.CATBOOST, loss, "CatBoost", where)

@@ -37,7 +37,7 @@ class Output:
 
 def finish(model: onnx.ModelProto, target: Path, *, opset: int, outputs: Sequence[Output]) -> Artifact:
     """Mend a model of one matrix, which becomes `input`, check it and write it."""
-    from mlconvert import onnx_files
+    from mlconvert.onnx_model import files as onnx_files
 
     set_opsets(model, opset)
     name_inner(model)
@@ -250,6 +250,6 @@ def stock_errors(what: str, where: str) -> Iterator[None]:
 
 
 def _rename(model: onnx.ModelProto, mapping: Mapping[str, str]) -> None:
-    from mlconvert.onnx_files import rename_tensors
+    from mlconvert.onnx_model.files import rename_tensors
 
     rename_tensors(model, {old: new for old, new in mapping.items() if old != new})

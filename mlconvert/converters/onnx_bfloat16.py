@@ -13,11 +13,19 @@ from typing import TYPE_CHECKING, Annotated
 
 from mlconvert.artifact import Artifact
 from mlconvert.errors import ConversionFailed, UsageError, suggest
-from mlconvert.onnx_external import array_of
-from mlconvert.onnx_files import read_onnx
-from mlconvert.onnx_graphs import all_names, graphs_of, infer_types, inline_functions, nodes_of, opset_of, value_types
-from mlconvert.onnx_opsets import set_opset
-from mlconvert.onnx_passes import interface_of, write_pass
+from mlconvert.onnx_model.external import array_of
+from mlconvert.onnx_model.files import read_onnx
+from mlconvert.onnx_model.graphs import (
+    all_names,
+    graphs_of,
+    infer_types,
+    inline_functions,
+    nodes_of,
+    opset_of,
+    value_types,
+)
+from mlconvert.onnx_model.opsets import set_opset
+from mlconvert.onnx_model.passes import interface_of, write_pass
 
 if TYPE_CHECKING:
     import onnx

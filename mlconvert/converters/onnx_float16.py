@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from mlconvert.artifact import Artifact
 from mlconvert.errors import ConversionFailed, UsageError, suggest
-from mlconvert.onnx_external import load_weights
-from mlconvert.onnx_files import read_onnx
-from mlconvert.onnx_graphs import infer_types, inline_functions, node_name, nodes_of, sort_nodes, value_types
-from mlconvert.onnx_passes import contained, interface_of, write_pass
+from mlconvert.onnx_model.external import load_weights
+from mlconvert.onnx_model.files import read_onnx
+from mlconvert.onnx_model.graphs import infer_types, inline_functions, node_name, nodes_of, sort_nodes, value_types
+from mlconvert.onnx_model.passes import contained, interface_of, write_pass
 
 if TYPE_CHECKING:
     import onnx

@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 
 from mlconvert.artifact import Artifact
 from mlconvert.errors import ConversionFailed, UsageError, suggest
-from mlconvert.onnx_files import read_onnx
-from mlconvert.onnx_passes import contained, interface_of, write_pass
-from mlconvert.onnx_quantization import DYNAMIC_OPERATORS, check_quantised, preprocess
+from mlconvert.onnx_model.files import read_onnx
+from mlconvert.onnx_model.passes import contained, interface_of, write_pass
+from mlconvert.onnx_model.quantization import DYNAMIC_OPERATORS, check_quantised, preprocess
 
 
 def convert(

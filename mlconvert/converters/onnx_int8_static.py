@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from mlconvert.artifact import Artifact
 from mlconvert.errors import ConversionFailed, UsageError
-from mlconvert.onnx_files import read_onnx
-from mlconvert.onnx_passes import contained, interface_of, write_pass
-from mlconvert.onnx_quantization import check_quantised, preprocess
+from mlconvert.onnx_model.files import read_onnx
+from mlconvert.onnx_model.passes import contained, interface_of, write_pass
+from mlconvert.onnx_model.quantization import check_quantised, preprocess
 from mlconvert.signature import Signature
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from mlconvert.artifact import Artifact
 from mlconvert.errors import ConversionFailed, UsageError
-from mlconvert.onnx_external import external_bytes
-from mlconvert.onnx_files import least_ir, onnx_artifact, opset_of, read_onnx
-from mlconvert.onnx_opsets import ML, set_ml_opset, set_opset
-from mlconvert.onnx_passes import interface_of, write_pass
-from mlconvert.onnx_releases import Limits, runtime_limits, triton_runtime
+from mlconvert.onnx_model.external import external_bytes
+from mlconvert.onnx_model.files import least_ir, onnx_artifact, opset_of, read_onnx
+from mlconvert.onnx_model.opsets import ML, set_ml_opset, set_opset
+from mlconvert.onnx_model.passes import interface_of, write_pass
+from mlconvert.onnx_model.releases import Limits, runtime_limits, triton_runtime
 
 if TYPE_CHECKING:
     import onnx

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from mlconvert.artifact import Artifact
 from mlconvert.errors import ConversionFailed
-from mlconvert.onnx_files import read_onnx, weight_bytes
-from mlconvert.onnx_passes import Interface, contained, interface_of, write_pass
+from mlconvert.onnx_model.files import read_onnx, weight_bytes
+from mlconvert.onnx_model.passes import Interface, contained, interface_of, write_pass
 
 if TYPE_CHECKING:
     import onnx

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from mlconvert.artifact import Artifact
 from mlconvert.errors import ConversionFailed, UsageError, suggest
-from mlconvert.onnx_files import read_onnx, weight_bytes
-from mlconvert.onnx_passes import contained, interface_of, write_pass
+from mlconvert.onnx_model.files import read_onnx, weight_bytes
+from mlconvert.onnx_model.passes import contained, interface_of, write_pass
 from mlconvert.signature import Signature
 
 PROTOBUF_LIMIT = 2 << 30

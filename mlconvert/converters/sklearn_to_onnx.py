@@ -53,7 +53,7 @@ def convert(
     Raises ConversionFailed for an estimator that skl2onnx cannot convert, or is known to convert wrongly, naming it
     and its place; UsageError when columns are needed and no samples tell their types.
     """
-    from mlconvert import onnx_files
+    from mlconvert.onnx_model import files as onnx_files
 
     estimator = estimators.load_estimator(source)
     if type(estimator).__module__.startswith("catboost."):

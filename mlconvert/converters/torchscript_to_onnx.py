@@ -36,7 +36,7 @@ def convert(
     """
     import torch
 
-    from mlconvert.onnx_files import finish_onnx, onnx_artifact, opset_of, read_onnx
+    from mlconvert.onnx_model.files import finish_onnx, onnx_artifact, opset_of, read_onnx
     from mlconvert.readers import torch_axes as ax
     from mlconvert.readers.torch_archives import load_torchscript
     from mlconvert.readers.torch_export import export_program, require_axes, require_opset

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlconvert.artifact import Artifact
 from mlconvert.errors import ConversionFailed, OutOfResources, UsageError
-from mlconvert.onnx_files import finish_onnx, onnx_artifact, opset_of, read_onnx
+from mlconvert.onnx_model.files import finish_onnx, onnx_artifact, opset_of, read_onnx
 from mlconvert.readers.torch_archives import quiet_torch
 from mlconvert.readers.torch_axes import SYMBOL, Axes, fixed_hint, rename_expression
 from mlconvert.readers.torch_modules import is_out_of_memory

@@ -229,7 +229,7 @@ def _publish(value: Mapping[str, Any], folder: Path) -> PublishSpec:
 
 
 def _location(text: str, folder: Path) -> str:
-    from mlconvert.factories import parse_factory
+    from mlconvert.formats.factories import parse_factory
 
     path = _path(text, folder)
     factory = None if path.exists() else parse_factory(text)

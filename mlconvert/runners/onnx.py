@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from mlconvert.artifact import Artifact
 from mlconvert.converter import Session
 from mlconvert.errors import ConversionFailed, OutOfResources
-from mlconvert.onnx_files import external_bytes, onnx_signature, read_onnx
-from mlconvert.onnx_sessions import error_text, open_session
+from mlconvert.onnx_model.files import external_bytes, onnx_signature, read_onnx
+from mlconvert.onnx_model.sessions import error_text, open_session
 from mlconvert.signature import Signature
 
 if TYPE_CHECKING:

@@ -24,9 +24,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mlconvert.parity import compare
+from mlconvert.parity.compare import compare
+from mlconvert.parity.tolerance import Tolerance, Tolerances
 from mlconvert.tensors import TensorWriter, read_tensors
-from mlconvert.tolerance import Tolerance, Tolerances
 
 ELEMENTS = 100_000_000
 COLUMNS = 100

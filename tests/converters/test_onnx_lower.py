@@ -7,7 +7,7 @@ import pytest
 
 from mlconvert.converters import onnx_lower
 from mlconvert.errors import ConversionFailed, UsageError
-from mlconvert.onnx_files import onnx_artifact, opset_of, read_onnx, write_onnx
+from mlconvert.onnx_model.files import onnx_artifact, opset_of, read_onnx, write_onnx
 from mlconvert.runners import onnx as runner
 
 
@@ -119,7 +119,7 @@ def test_a_function_with_a_new_operator_is_lowered_or_refused(tmp_path):
 def test_ml_operators_are_lowered_when_they_are_the_same_and_else_named(tmp_path, monkeypatch):
     text = """<ir_version: 10, opset_import: ["" : 18, "ai.onnx.ml" : 5]>
         g (float[batch, 4] x) => (float[batch, 4] y) { y = ai.onnx.ml.%s }"""
-    from mlconvert.onnx_releases import RUNTIMES, Limits
+    from mlconvert.onnx_model.releases import RUNTIMES, Limits
 
     monkeypatch.setitem(RUNTIMES, "1.19", Limits(21, 3, 10))
     source = artifact(tmp_path, text % "Binarizer<threshold = 0.5>(x)")

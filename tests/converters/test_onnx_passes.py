@@ -8,7 +8,6 @@ import onnx
 import onnx.parser
 import pytest
 
-from mlconvert import onnx_files
 from mlconvert.artifact import Artifact
 from mlconvert.converters import (
     onnx_bfloat16,
@@ -20,8 +19,9 @@ from mlconvert.converters import (
     onnx_simplify,
 )
 from mlconvert.errors import ConversionFailed, NotVerified, UsageError
-from mlconvert.onnx_files import onnx_artifact, read_onnx, write_onnx
-from mlconvert.onnx_passes import contained, interface_of, keep_interface, write_pass
+from mlconvert.onnx_model import files as onnx_files
+from mlconvert.onnx_model.files import onnx_artifact, read_onnx, write_onnx
+from mlconvert.onnx_model.passes import contained, interface_of, keep_interface, write_pass
 from mlconvert.runners import onnx as runner
 
 GRAPHS = {

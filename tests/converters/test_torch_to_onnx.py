@@ -260,7 +260,7 @@ def test_the_weights_of_the_file_are_those_of_the_graph(model, tmp_path):
 
 def test_a_graph_with_external_data(model, tmp_path, monkeypatch):
     monkeypatch.setattr(torch_export, "STREAMED_ABOVE", 10)
-    monkeypatch.setattr("mlconvert.onnx_files.EXTERNAL_ABOVE", 10)
+    monkeypatch.setattr("mlconvert.onnx_model.files.EXTERNAL_ABOVE", 10)
     source = model("Conv")
     made = convert(source, tmp_path / "m.onnx", samples=normal(image=(2, 3, 8, 8)))
     assert made.files == (tmp_path / "m.onnx", tmp_path / "m.onnx.data")

@@ -12,7 +12,7 @@ from mlconvert import report as reports
 from mlconvert.artifact import Artifact
 from mlconvert.errors import MlconvertError, OutOfResources, UsageError
 from mlconvert.packages import NUMPY
-from mlconvert.parity_result import OutputParity, Parity
+from mlconvert.parity.result import OutputParity, Parity
 from mlconvert.report import check_report_path, to_json, write_report
 from mlconvert.report.contents import report_of
 

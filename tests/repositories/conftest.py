@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from mlconvert.artifact import Artifact
-from mlconvert.onnx_files import onnx_artifact
+from mlconvert.onnx_model.files import onnx_artifact
 
 MakeModel = Callable[..., Artifact]
 

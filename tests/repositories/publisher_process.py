@@ -15,7 +15,7 @@ import signal
 import sys
 from pathlib import Path
 
-from mlconvert.onnx_files import onnx_artifact
+from mlconvert.onnx_model.files import onnx_artifact
 from mlconvert.repositories import staging
 from mlconvert.repositories.triton import publish, publishing, rollback
 

@@ -6,10 +6,10 @@ import onnx
 import onnx.parser
 import pytest
 
-from mlconvert import onnx_files
 from mlconvert.artifact import Artifact
 from mlconvert.errors import ConversionFailed, NotVerified
-from mlconvert.onnx_files import onnx_artifact, write_onnx
+from mlconvert.onnx_model import files as onnx_files
+from mlconvert.onnx_model.files import onnx_artifact, write_onnx
 from mlconvert.runners import onnx as runner
 
 
@@ -44,7 +44,7 @@ def test_a_relative_path_will_do(tmp_path, monkeypatch):
 def test_large_external_weights_are_mapped(tmp_path, monkeypatch):
     import onnxruntime
 
-    from mlconvert import onnx_sessions
+    from mlconvert.onnx_model import sessions as onnx_sessions
 
     entries = []
     add = onnxruntime.SessionOptions.add_session_config_entry

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from mlconvert.artifact import Artifact
 from mlconvert.errors import RepositoryInvalid, UsageError
+from mlconvert.formats import external_files
 from mlconvert.repositories.triton.config import TYPES, Contradiction, contradictions, model_config, positive, shape_of
 from mlconvert.signature import Signature, TensorSpec
 
@@ -159,10 +160,8 @@ def placed_files(artifact: Artifact) -> dict[str, Path]:
     for it. Raises ConversionFailed when the file cannot be read, RepositoryInvalid when the artifact's files are not
     those that the graph names.
     """
-    from mlconvert.onnx_files import external_data_files
-
     main = artifact.path
-    data = external_data_files(main)
+    data = external_files(main)
     listed = {path.resolve() for path in artifact.files}
     strays = listed - {path.resolve() for path in (main, *data)}
     if strays:
@@ -195,7 +194,7 @@ def published_signature(version_folder: Path) -> Signature | None:
 
 
 def _graph_signature(path: Path) -> Signature:
-    from mlconvert.onnx_files import onnx_signature, read_onnx
+    from mlconvert.onnx_model.files import onnx_signature, read_onnx
 
     return onnx_signature(read_onnx(path, external_data=False))
 

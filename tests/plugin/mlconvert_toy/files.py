@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from mlconvert.content import Content
 from mlconvert.errors import ConversionFailed
+from mlconvert.formats.content import Content
 
 TEXT = b"TOY 1\n"
 PACKED = b"TOYBIN1\n"

@@ -1,0 +1,161 @@
+"""Jobs of one run, each done once: taken from this run, else from the cache, else from a child process."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from functools import cache as once
+from pathlib import Path
+from typing import Any, Literal
+
+from mlconvert import packages
+from mlconvert.artifact import Artifact, combine_sha256, file_sha256
+from mlconvert.converter import Converter, Runner
+from mlconvert.errors import MlconvertError
+from mlconvert.execution import cache
+from mlconvert.execution.jobs import Children
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a watcher of the run is told."""
+
+    kind: Literal["start", "done", "failed"]
+    target: str
+    step: str
+    seconds: float = 0.0
+    peak_rss_bytes: int = 0
+    cached: bool = False
+    note: str = ""
+
+
+Observer = Callable[[Event], None]
+
+
+def unwatched(event: Event) -> None:
+    """The observer of a caller that does not want to watch."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a job gave: its result, its files (relative path -> sha256) and where they lie."""
+
+    result: Mapping[str, Any]
+    files: Mapping[str, str]
+    folder: Path
+    seconds: float
+    peak_rss_bytes: int
+    cached: bool
+
+    @property
+    def sha256(self) -> str:
+        return combine_sha256(self.files.items())
+
+    def artifact(self) -> Artifact:
+        """The artifact that a convert job made, where its files lie now."""
+        described = Artifact.from_json(self.result["artifact"])
+        return replace(
+            described,
+            location=str(self.folder / described.location),
+            files=tuple(self.folder / path for path in described.files),
+        )
+
+
+@dataclass
+class CachedJobs:
+    """The jobs of one run. Safe to use from several threads: a job that two of them ask for runs once."""
+
+    children: Children
+    scratch: Path
+    observer: Observer
+    _futures: dict[str, Future[Made]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def get(
+        self,
+        target: str,
+        label: str,
+        key: Mapping[str, Any],
+        request: Callable[[], Mapping[str, Any]],
+        lying_at: Callable[[Mapping[str, str]], Path | None] | None = None,
+    ) -> Made:
+        """The result of the job with this key; a step of `target` that a watcher sees as `label`.
+
+        `request` is called only when the job has to run, so that what only it needs is not made for nothing.
+        `lying_at` says where files lie that were too large for the cache, if they are still there.
+        """
+        digest = cache.content_key({**key, "mlconvert": own_sha256(), "python": sys.version})
+        with self._lock:
+            waiting = self._futures.get(digest)
+            if waiting is None:
+                mine = self._futures[digest] = Future[Made]()
+        if waiting is not None:
+            return replace(waiting.result(), cached=True)
+        try:
+            made = self._from_cache(digest, lying_at) or self._run(target, label, digest, request())
+        except BaseException as error:
+            mine.set_exception(error)
+            raise
+        mine.set_result(made)
+        self.observer(Event("done", target, label, made.seconds, made.peak_rss_bytes, made.cached))
+        return made
+
+    def _from_cache(self, key: str, lying_at: Callable[[Mapping[str, str]], Path | None] | None) -> Made | None:
+        entry = cache.lookup(key)
+        if entry is None:
+            return None
+        folder = entry.folder or (lying_at(entry.files) if lying_at else None)
+        if folder is None:
+            return None
+        return Made(entry.result, entry.files, folder, entry.seconds, entry.peak_rss_bytes, cached=True)
+
+    def _run(self, target: str, label: str, key: str, request: Mapping[str, Any]) -> Made:
+        self.observer(Event("start", target, label))
+        try:
+            done = self.children.run(label, request, self.scratch / key[:16])
+        except MlconvertError as error:
+            self.observer(Event("failed", target, label, note=error.message))
+            raise
+        entry = cache.store(
+            key, done.result, done.out, seconds=done.seconds, peak_rss_bytes=done.peak_rss_bytes, log=done.log
+        )
+        return Made(done.result, entry.files, entry.folder or done.out, done.seconds, done.peak_rss_bytes, cached=False)
+
+
+def surroundings(source: Artifact) -> dict[str, Any]:
+    """What a request adds when it runs the user's own factory: it finds modules and files as in the user's shell."""
+    if source.format != "torch":
+        return {}
+    here = os.getcwd()  # noqa: PTH109
+    return {"sys_path": [here], "cwd": here}
+
+
+def code_versions(row: Converter | Runner) -> dict[str, str]:
+    """The versions of what a step's answer depends on besides mlconvert: its packages, and a plug-in's own code."""
+    versions = packages.versions(row.packages)
+    top = row.module.partition(".")[0]
+    if top != "mlconvert":
+        versions[f"plug-in {top}"] = _module_sha256(top)
+    return versions
+
+
+@once
+def _module_sha256(name: str) -> str:
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        return ""
+    origin = Path(spec.origin)
+    files = sorted(origin.parent.rglob("*.py")) if spec.submodule_search_locations else [origin]
+    return combine_sha256((str(path.relative_to(origin.parent)), file_sha256(path)) for path in files)
+
+
+@once
+def own_sha256() -> str:
+    """The digest of mlconvert's own code: another version of it may answer otherwise, so it is part of every key."""
+    folder = Path(__file__).parents[1]
+    return combine_sha256((str(path.relative_to(folder)), file_sha256(path)) for path in folder.rglob("*.py"))

@@ -1,0 +1,147 @@
+"""Verification: samples for a source, its answers to them, and an artifact compared with those, each a cached job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mlconvert.artifact import Artifact, file_sha256
+from mlconvert.errors import UsageError, suggest
+from mlconvert.execution.cached_jobs import CachedJobs, Made, code_versions, surroundings
+from mlconvert.parity.tolerance import Tolerances, defaults_for
+from mlconvert.recipe import ParitySpec, SamplesSpec
+from mlconvert.registry import registry
+from mlconvert.signature import KINDS
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What an artifact is compared with: the source and its samples, as a folder of tensors."""
+
+    source: Artifact
+    sha256: str
+    samples: Made
+
+
+def require_samples(spec: SamplesSpec) -> None:
+    """Raise UsageError unless the samples that are asked for can be had, as far as that shows before the work."""
+    if spec.file is not None and not spec.file.is_file():
+        near = ""
+        if spec.file.parent.is_dir():
+            near = suggest(spec.file.name, [path.name for path in spec.file.parent.iterdir()])
+        raise UsageError(f"the samples' file {spec.file} does not exist.{near}")
+    if spec.kind != "random":
+        raise UsageError(f"samples of the kind '{spec.kind}' cannot be made yet", hint="kind: random")
+
+
+def make_samples(jobs: CachedJobs, target: str, source: Artifact, sha256: str, spec: SamplesSpec) -> Made:
+    """The samples of a file, or generated ones, checked against what the source takes.
+
+    Raises UsageError (they do not fit) or NotVerified (none can be made for this source).
+    """
+    require_samples(spec)
+    file = spec.file.absolute() if spec.file else None
+    drawn = {"count": spec.count, "seed": spec.seed}
+    key = {
+        "job": "samples",
+        "source": sha256,
+        "trusted": source.trusted,  # what was read on trust once is not handed out without it
+        "file": file_sha256(file) if file else None,
+        "suffix": file.suffix if file else None,
+        "versions": _runner_versions(source.format),
+        **drawn,
+    }
+    request = {
+        "job": "samples",
+        "source": source.as_json(),
+        "file": str(file) if file else None,
+        **drawn,
+        **surroundings(source),
+    }
+    return jobs.get(target, "samples", key, lambda: request)
+
+
+def verify_artifact(
+    jobs: CachedJobs,
+    target: str,
+    label: str,
+    candidate: Artifact,
+    sha256: str,
+    reference: Reference,
+    tolerances: Tolerances,
+) -> Mapping[str, Any]:
+    """Compare an artifact with the reference: `{parity, rows}` as the worker's verify job gives them."""
+    contract = input_contract(candidate)
+    shared = {
+        "source": reference.sha256,
+        "trusted": reference.source.trusted,
+        "samples": reference.samples.sha256,
+        "contract": contract,
+        "source_versions": _runner_versions(reference.source.format),
+    }
+
+    def answers() -> Made:
+        request = {
+            "job": "reference",
+            "source": reference.source.as_json(),
+            "samples": str(reference.samples.folder),
+            "contract": contract,
+            **surroundings(reference.source),
+        }
+        return jobs.get(target, "reference", {"job": "reference", **shared}, lambda: request)
+
+    key = {
+        "job": "verify",
+        **shared,
+        "candidate": sha256,
+        "renamed": dict(candidate.renamed),
+        "tolerances": tolerances.as_json(),
+        "versions": _runner_versions(candidate.format),
+    }
+
+    def request() -> Mapping[str, Any]:
+        return {
+            "job": "verify",
+            "candidate": candidate.as_json(),
+            "samples": str(reference.samples.folder),
+            "samples_sha256": reference.samples.sha256,
+            "reference": str(answers().folder),
+            "reference_signature": reference.samples.result["signature"],
+            "tolerances": tolerances.as_json(),
+            **surroundings(candidate),
+        }
+
+    return jobs.get(target, label, key, request).result
+
+
+def input_contract(candidate: Artifact) -> dict[str, str]:
+    """The dtype that the candidate takes for each input of the source, by the source's names.
+
+    LightGBM compares float64 values; an artifact with float32 inputs can only ever see float32 ones. So the source
+    is run on what the artifact sees.
+    """
+    if candidate.signature is None:
+        return {}
+    back = {new: old for old, new in candidate.renamed.items()}
+    return {back.get(spec.name, spec.name): spec.dtype for spec in candidate.signature.inputs if spec.dtype in KINDS}
+
+
+def tolerances_for(parity: ParitySpec, precision: str, *, last: bool = True) -> Tolerances:
+    """The precision's defaults with what the user set in their place; per-output ones hold for the last step only."""
+    default = defaults_for(precision)
+    if parity.rtol is not None:
+        default = replace(default, rtol=parity.rtol)
+    if parity.atol is not None:
+        default = replace(default, atol=parity.atol)
+    single = {name: replace(default, **values) for name, values in parity.outputs.items()} if last else {}
+    return Tolerances(default, single)
+
+
+def why_failed(parity: Mapping[str, Any]) -> str:
+    """The reasons of a failed parity in one line, naming the outputs."""
+    return "; ".join(row["reason"] or f"output '{row['name']}' differs" for row in parity["outputs"] if not row["ok"])
+
+
+def _runner_versions(format_name: str) -> dict[str, str]:
+    return code_versions(registry().runner(format_name))

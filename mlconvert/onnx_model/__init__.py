@@ -1,0 +1,1 @@
+"""ONNX files and graphs: reading them safely, writing them whole, and what the passes share."""

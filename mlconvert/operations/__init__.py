@@ -1,0 +1,1 @@
+"""What the commands besides `convert` and `run` do, without their words."""

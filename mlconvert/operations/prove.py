@@ -1,0 +1,163 @@
+"""`mlconvert verify`: an artifact proven against a reference model, or against the rows that its own record keeps."""
+
+from __future__ import annotations
+
+import errno
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mlconvert import packages, records
+from mlconvert.artifact import Artifact
+from mlconvert.errors import MlconvertError, OutOfResources, ParityFailed
+from mlconvert.execution.cached_jobs import CachedJobs, Made, Observer, code_versions, surroundings
+from mlconvert.execution.jobs import Children, Limits
+from mlconvert.execution.verification import (
+    Reference,
+    make_samples,
+    require_samples,
+    tolerances_for,
+    verify_artifact,
+    why_failed,
+)
+from mlconvert.formats import source_artifact, source_sha256
+from mlconvert.parity.tolerance import Tolerance, Tolerances
+from mlconvert.recipe import ParitySpec, SamplesSpec
+from mlconvert.registry import registry
+from mlconvert.report.contents import report_of
+from mlconvert.signature import Signature
+
+
+def prove_against(
+    reference: str,
+    candidate: str,
+    *,
+    samples: Path | None,
+    rtol: float | None,
+    atol: float | None,
+    weights: Path | None,
+    trust: bool,
+    observer: Observer,
+    started: float,
+) -> dict[str, Any]:
+    """Run both models on the samples and compare; the report.
+
+    Raises UsageError or MissingPackage before anything runs; what fails later is told in the report.
+    """
+    require_samples(SamplesSpec(file=samples))
+    source = source_artifact(
+        reference, weights=str(weights) if weights else None, trusted=trust, formats=registry().formats
+    )
+    tested, record = records.with_record(source_artifact(candidate, trusted=trust, formats=registry().formats))
+    parity = ParitySpec(rtol=rtol, atol=atol)
+    tolerances = tolerances_for(parity, (record or {}).get("precision", "float32"))
+    digest = source_sha256(source)
+    for artifact in (source, tested):
+        packages.require(registry().runner(artifact.format).packages, f"running {artifact.format}")
+
+    def compare(run: CachedJobs) -> Mapping[str, Any]:
+        made = make_samples(run, "verify", source, digest, SamplesSpec(file=samples))
+        known = tested if tested.signature is not None else _with_signature(run, tested)
+        sha = source_sha256(tested)
+        return verify_artifact(run, "verify", "verify", known, sha, Reference(source, digest, made), tolerances)
+
+    return _report(source, digest, tested, compare, observer, started)
+
+
+def prove_by_rows(
+    location: str, *, rtol: float | None, atol: float | None, observer: Observer, started: float
+) -> dict[str, Any]:
+    """Run an artifact on the rows of its record and compare with the source's answers that are kept there."""
+    tested, record = records.with_record(source_artifact(location, formats=registry().formats))
+    rows = records.require_rows(record, location)
+    assert record is not None
+    packages.require(registry().runner(tested.format).packages, f"running {tested.format}")
+    kept = Tolerances.from_json(record["tolerances"])
+    single = {} if rtol is not None or atol is not None else kept.outputs
+    tolerances = Tolerances(
+        Tolerance(kept.default.rtol if rtol is None else rtol, kept.default.atol if atol is None else atol), single
+    )
+
+    def compare(run: CachedJobs) -> Mapping[str, Any]:
+        unpacked = run.get("verify", "rows", {"job": "rows", "rows": rows}, lambda: {"job": "rows", "rows": rows})
+        digests = {name: sha for name, sha in unpacked.files.items() if name.startswith("samples/")}
+        request = {
+            "job": "verify",
+            "candidate": tested.as_json(),
+            "samples": str(unpacked.folder / "samples"),
+            "samples_sha256": Made({}, digests, unpacked.folder, 0, 0, cached=True).sha256,
+            "reference": str(unpacked.folder / "reference"),
+            "tolerances": tolerances.as_json(),
+        }
+        key = {**request, "samples": "", "reference": "", "candidate": record["sha256"], "rows": unpacked.sha256}
+        return run.get("verify", "verify", key, lambda: request).result
+
+    source = Artifact(record["source"]["format"], record["source"]["path"], ())
+    return _report(source, record["source"]["sha256"], tested, compare, observer, started)
+
+
+def _with_signature(run: CachedJobs, artifact: Artifact) -> Artifact:
+    sha = source_sha256(artifact)
+    request = {"job": "inspect", "source": artifact.as_json(), **surroundings(artifact)}
+    key = {
+        "job": "inspect",
+        "source": sha,
+        "trusted": artifact.trusted,
+        "versions": code_versions(registry().runner(artifact.format)),
+    }
+    told = run.get("verify", "inspect", key, lambda: request).result["signature"]
+    return replace(artifact, signature=Signature.from_json(told) if told else None)
+
+
+def _report(
+    source: Artifact,
+    digest: str,
+    tested: Artifact,
+    compare: Callable[[CachedJobs], Mapping[str, Any]],
+    observer: Observer,
+    started: float,
+) -> dict[str, Any]:
+    step: dict[str, Any] = {
+        "converter": "verify",
+        "options": {},
+        "seconds": 0.0,
+        "peak_rss_bytes": 0,
+        "cached": False,
+        "parity": None,
+    }
+    entry: dict[str, Any] = {
+        "name": "verify",
+        "path": tested.location,
+        "format": tested.format,
+        "sha256": source_sha256(tested),
+        "bytes": sum(path.stat().st_size for path in tested.files),
+        "ok": False,
+        "exit_code": MlconvertError.exit_code,
+        "steps": [step],
+    }
+    children = Children(Limits())
+    with tempfile.TemporaryDirectory(prefix="mlconvert-") as scratch:
+        begun = time.monotonic()
+        try:
+            parity = step["parity"] = compare(CachedJobs(children, Path(scratch), observer))["parity"]
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            full = OutOfResources(f"no space is left in {scratch}", hint="free some space, or set TMPDIR")
+            entry |= {"exit_code": full.exit_code, "error": full.as_json()}
+        except MlconvertError as error:
+            entry |= {"exit_code": error.exit_code, "error": error.as_json()}
+        except BaseException:
+            children.stop()
+            raise
+        else:
+            failed = None if parity["ok"] else ParityFailed(why_failed(parity), where=tested.location)
+            entry |= {"ok": parity["ok"], "exit_code": failed.exit_code if failed else 0}
+            if failed:
+                entry["error"] = failed.as_json()
+        step["seconds"] = time.monotonic() - begun
+    needed = registry().runner(tested.format).packages
+    return report_of(source, digest, [entry], needed, time.monotonic() - started)

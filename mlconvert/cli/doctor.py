@@ -28,7 +28,8 @@ def doctor() -> int:
     console.print(f"Python {platform.python_version()}, {platform.platform()}", soft_wrap=True)
     table = Table("package", "installed", "tested with", "", box=None, pad_edge=False, header_style="bold")
     bad = False
-    for package in dict.fromkeys(sorted(packages.ALL, key=lambda row: (row.extra or "", row.module))):
+    named = {package.distributions: package for package in packages.ALL}  # a package may be part of several extras
+    for package in sorted(named.values(), key=lambda row: (row.extra or "", row.module)):
         state = state_of(package)
         if state.installed is None:
             note = Text(packages.install_command([package]), "dim")

@@ -30,7 +30,7 @@ from mlconvert.execution.verification import Reference, make_samples, verify_art
 from mlconvert.formats import source_sha256
 from mlconvert.plan import PlannedStep
 from mlconvert.registry import registry
-from mlconvert.report.contents import environment, report_of, source_of
+from mlconvert.report.contents import environment, report_of, shown, source_of
 from mlconvert.version import __version__
 
 
@@ -66,7 +66,7 @@ def _run_target(run: CachedJobs, planned: PlannedRun, target: PlannedTarget, dig
     """One target's entry of the report; its failure is told there, with its exit code."""
     entry: dict[str, Any] = {
         "name": target.spec.name,
-        "path": str(target.destination.main),
+        "path": shown(target.destination.main),
         "format": target.plan.target_format,
         "sha256": None,
         "bytes": None,

@@ -17,6 +17,7 @@ from mlconvert.parity.tolerance import Tolerances
 from mlconvert.plan import Plan, Waypoint, make_plan
 from mlconvert.recipe import Recipe, TargetSpec
 from mlconvert.registry import registry
+from mlconvert.report.contents import shown
 
 
 @dataclass(frozen=True)
@@ -113,12 +114,12 @@ def plan_as_json(planned: PlannedRun) -> dict[str, Any]:
                 "name": target.spec.name,
                 "steps": steps,
                 "verify": target.spec.parity.verify,
-                "path": str(target.destination.main),
+                "path": shown(target.destination.main),
                 "publish": f"{publish.to}: {publish.name}" if publish else None,
             }
         )
     return {
         "schema": "mlconvert.plan/1",
-        "source": {"path": planned.source.location, "format": planned.source.format},
+        "source": {"path": shown(planned.source.location), "format": planned.source.format},
         "targets": targets,
     }

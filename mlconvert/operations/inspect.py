@@ -14,6 +14,7 @@ from mlconvert.execution.jobs import Children, Limits
 from mlconvert.formats import source_artifact, source_sha256
 from mlconvert.formats.pickles import read_pickle, starts_like_pickle
 from mlconvert.registry import registry
+from mlconvert.report.contents import shown
 
 
 def inspect_artifact(location: str, *, trust: bool = False) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def inspect_artifact(location: str, *, trust: bool = False) -> dict[str, Any]:
             why = error.message
     return {
         "schema": "mlconvert.operations.inspect/1",
-        "path": artifact.location,
+        "path": shown(artifact.location),
         "format": artifact.format,
         "sha256": source_sha256(artifact),
         "files": [

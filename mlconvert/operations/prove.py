@@ -27,7 +27,7 @@ from mlconvert.formats import source_artifact, source_sha256
 from mlconvert.parity.tolerance import Tolerance, Tolerances
 from mlconvert.recipe import ParitySpec, SamplesSpec
 from mlconvert.registry import registry
-from mlconvert.report.contents import report_of
+from mlconvert.report.contents import report_of, shown
 from mlconvert.signature import Signature
 
 
@@ -130,7 +130,7 @@ def _report(
     }
     entry: dict[str, Any] = {
         "name": "verify",
-        "path": tested.location,
+        "path": shown(tested.location),
         "format": tested.format,
         "sha256": source_sha256(tested),
         "bytes": sum(path.stat().st_size for path in tested.files),
@@ -154,7 +154,7 @@ def _report(
             children.stop()
             raise
         else:
-            failed = None if parity["ok"] else ParityFailed(why_failed(parity), where=tested.location)
+            failed = None if parity["ok"] else ParityFailed(why_failed(parity), where=shown(tested.location))
             entry |= {"ok": parity["ok"], "exit_code": failed.exit_code if failed else 0}
             if failed:
                 entry["error"] = failed.as_json()

@@ -11,6 +11,7 @@ from mlconvert import packages, records
 from mlconvert.errors import UsageError
 from mlconvert.formats import source_artifact
 from mlconvert.registry import registry
+from mlconvert.report.contents import shown
 from mlconvert.repositories import REPOSITORIES, repository_named
 
 
@@ -38,10 +39,14 @@ def publish(
     packages.require(row.packages, f"publishing to {row.title}")
     described, record = records.with_record(artifact)
     published = row.load().publish(described, repository, name, version=version, options=options or {}, record=record)
+    done = published.as_json()
     return {
         "to": to,
-        "repository": str(repository),
-        **published.as_json(),
+        "repository": shown(repository),
+        **done,
+        "path": shown(done["path"]),
+        "files": [shown(path) for path in done["files"]],
+        "config": {**done["config"], "path": shown(done["config"]["path"])},
         "verified": bool(record and record.get("parity")),
     }
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from mlconvert import packages
@@ -35,7 +37,12 @@ def report_of(
 
 
 def source_of(source: Artifact, sha256: str) -> dict[str, Any]:
-    return {"path": source.location, "format": source.format, "sha256": sha256}
+    return {"path": shown(source.location), "format": source.format, "sha256": sha256}
+
+
+def shown(location: str | Path) -> str:
+    """A path as a person would write it: relative when it lies below the current folder. Factories keep their name."""
+    return str(location).removeprefix(f"{Path.cwd()}{os.sep}")
 
 
 def environment(needed: Iterable[packages.Package]) -> dict[str, Any]:

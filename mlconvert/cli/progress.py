@@ -18,8 +18,12 @@ if TYPE_CHECKING:
     from mlconvert.execution.cached_jobs import Event, Observer
 
 
+def _name(target: str, step: str, width: int) -> str:
+    return f"{target:<{width}} {step:<22}" if width else f"{step:<22}"
+
+
 def _line(event: Event, width: int) -> str:
-    name = f"{event.target:<{width}} {event.step:<22}"
+    name = _name(event.target, event.step, width)
     if event.kind == "start":
         return f"  {name} …"
     if event.kind == "failed":
@@ -33,7 +37,7 @@ def _line(event: Event, width: int) -> str:
 @contextlib.contextmanager
 def progress(targets: list[str]) -> Iterator[Observer]:
     """An observer that shows what a run does, each step with its time and peak memory."""
-    width = max((len(name) for name in targets), default=0)
+    width = max(len(name) for name in targets) if len(targets) > 1 else 0  # a single one needs no naming
     if not sys.stderr.isatty():
 
         def plain(event: Event) -> None:
@@ -81,6 +85,6 @@ class _Running:
         with self._lock:
             running = list(self._started.items())
         for (target, step), started in running:
-            text = Text(f"{target:<{self.width}} {step:<22} {numbers.seconds(time.monotonic() - started):>9}")
+            text = Text(f"{_name(target, step, self.width)} {numbers.seconds(time.monotonic() - started):>9}")
             table.add_row(Spinner("dots"), text)
         return table

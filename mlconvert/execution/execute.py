@@ -24,7 +24,7 @@ from mlconvert.artifact import Artifact, file_sha256
 from mlconvert.errors import MlconvertError, ParityFailed
 from mlconvert.execution import cache, outputs
 from mlconvert.execution.cached_jobs import CachedJobs, Event, Made, Observer, code_versions, surroundings, unwatched
-from mlconvert.execution.jobs import Children, Limits
+from mlconvert.execution.jobs import Children
 from mlconvert.execution.planned import PlannedRun, PlannedTarget
 from mlconvert.execution.verification import Reference, make_samples, verify_artifact, why_failed
 from mlconvert.formats import source_sha256
@@ -40,11 +40,10 @@ def execute(planned: PlannedRun, *, jobs: int = 1, observer: Observer = unwatche
     `jobs`: how many child processes may run side by side. Raises UsageError when another run holds the output.
     """
     started = time.monotonic()
-    limits = Limits(planned.recipe.limits.seconds, planned.recipe.limits.memory_bytes)
     with outputs.claimed(planned.out) as scratch:
         for target in planned.targets:
             outputs.check(target.destination)  # again, now that no other run writes there
-        children = Children(limits, jobs)
+        children = Children(planned.recipe.limits, jobs)
         run = CachedJobs(children, scratch, observer)
         digest = source_sha256(planned.source)
         with ThreadPoolExecutor(max_workers=len(planned.targets)) as pool:

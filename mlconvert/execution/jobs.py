@@ -25,20 +25,13 @@ from typing import Any
 
 from mlconvert.errors import ConversionFailed, MlconvertError, OutOfResources, UsageError, from_json
 from mlconvert.execution import cache
+from mlconvert.recipe import LimitsSpec
 
 SCHEMA = "mlconvert.request/1"
 POLL_SECONDS = 0.02
 MEMORY_POLL_SECONDS = 0.1
 NO_SPACE = 64 << 10  # bytes: with less than that left, a step that could not say why it ended had no place to say it
 KEPT_FAILURES = 50  # folders of failed jobs that are kept for a look
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one job may use. None: no bound. Memory is the private memory that the kernel counts (RssAnon)."""
-
-    seconds: float | None = None
-    memory_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +57,7 @@ class Cancelled(Exception):
 class Children:
     """The child processes of one run: starts them, watches their limits, ends them all when the run is stopped."""
 
-    def __init__(self, limits: Limits, jobs: int = 1) -> None:
+    def __init__(self, limits: LimitsSpec, jobs: int = 1) -> None:
         if limits.memory_bytes and not Path("/proc/self/status").exists():
             raise UsageError("a limit of memory can be held on Linux only", hint="remove limits.memory from the recipe")
         if jobs < 1:

@@ -10,9 +10,10 @@ from mlconvert import packages, records
 from mlconvert.artifact import Artifact, file_sha256
 from mlconvert.errors import MlconvertError
 from mlconvert.execution.cached_jobs import surroundings
-from mlconvert.execution.jobs import Children, Limits
+from mlconvert.execution.jobs import Children
 from mlconvert.formats import source_artifact, source_sha256
 from mlconvert.formats.pickles import read_pickle, starts_like_pickle
+from mlconvert.recipe import LimitsSpec
 from mlconvert.registry import registry
 from mlconvert.report.contents import shown
 
@@ -52,7 +53,7 @@ def inspect_artifact(location: str, *, trust: bool = False) -> dict[str, Any]:
 def _read_signature(artifact: Artifact) -> dict[str, Any] | None:
     runner = registry().runner(artifact.format)
     packages.require(runner.packages, f"reading the signature of {artifact.format}")
-    children = Children(Limits())
+    children = Children(LimitsSpec())
     with tempfile.TemporaryDirectory(prefix="mlconvert-") as scratch:
         try:
             request = {"job": "inspect", "source": artifact.as_json(), **surroundings(artifact)}

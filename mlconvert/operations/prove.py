@@ -14,7 +14,7 @@ from mlconvert import packages, records
 from mlconvert.artifact import Artifact
 from mlconvert.errors import MlconvertError, OutOfResources, ParityFailed
 from mlconvert.execution.cached_jobs import CachedJobs, Made, Observer, code_versions, surroundings
-from mlconvert.execution.jobs import Children, Limits
+from mlconvert.execution.jobs import Children
 from mlconvert.execution.verification import (
     Reference,
     make_samples,
@@ -25,7 +25,7 @@ from mlconvert.execution.verification import (
 )
 from mlconvert.formats import source_artifact, source_sha256
 from mlconvert.parity.tolerance import Tolerance, Tolerances
-from mlconvert.recipe import ParitySpec, SamplesSpec
+from mlconvert.recipe import LimitsSpec, ParitySpec, SamplesSpec
 from mlconvert.registry import registry
 from mlconvert.report.contents import report_of, shown
 from mlconvert.signature import Signature
@@ -138,7 +138,7 @@ def _report(
         "exit_code": MlconvertError.exit_code,
         "steps": [step],
     }
-    children = Children(Limits())
+    children = Children(LimitsSpec())
     with tempfile.TemporaryDirectory(prefix="mlconvert-") as scratch:
         begun = time.monotonic()
         try:

@@ -8,10 +8,10 @@ from mlconvert import packages
 from mlconvert.errors import UsageError
 from mlconvert.execution import outputs
 from mlconvert.execution.cached_jobs import CachedJobs, Observer
-from mlconvert.execution.jobs import Children, Limits
+from mlconvert.execution.jobs import Children
 from mlconvert.execution.verification import make_samples
 from mlconvert.formats import source_artifact, source_sha256
-from mlconvert.recipe import SamplesSpec
+from mlconvert.recipe import LimitsSpec, SamplesSpec
 from mlconvert.registry import registry
 
 SUFFIXES = (".npz", ".npy", ".csv", ".parquet")
@@ -29,7 +29,7 @@ def generate_file(source: str, output: Path, *, count: int, seed: int, trust: bo
         raise UsageError(f"{output} exists", hint="choose another -o, or move it away")
     artifact = source_artifact(source, trusted=trust, formats=registry().formats)
     packages.require(registry().runner(artifact.format).packages, f"reading the signature of {artifact.format}")
-    children = Children(Limits())
+    children = Children(LimitsSpec())
     with outputs.claimed(output) as scratch:
         run = CachedJobs(children, scratch, observer)
         try:

@@ -65,7 +65,7 @@ class PublishSpec:
 
 @dataclass(frozen=True)
 class LimitsSpec:
-    """What one step may take."""
+    """What one step may take; None: no bound. Memory is private memory, as the kernel counts it (RssAnon)."""
 
     seconds: float | None = None
     memory_bytes: int | None = None

@@ -20,7 +20,8 @@ import pytest
 from mlconvert.artifact import Artifact
 from mlconvert.errors import ConversionFailed, OutOfResources, UsageError
 from mlconvert.execution import jobs
-from mlconvert.execution.jobs import Cancelled, Children, Limits
+from mlconvert.execution.jobs import Cancelled, Children
+from mlconvert.recipe import LimitsSpec
 
 PLUGIN = Path(__file__).parents[1] / "plugin"
 
@@ -87,7 +88,7 @@ def read_pid(path):
 
 
 def test_a_job_gives_its_result_files_and_cost(model, tmp_path, root):
-    done = Children(Limits()).run("copy", request(model, "copy", delay=0.05), tmp_path / "job")
+    done = Children(LimitsSpec()).run("copy", request(model, "copy", delay=0.05), tmp_path / "job")
     assert done.result["artifact"]["files"] == ["made.toy"]
     assert done.result["artifact"]["signature"]["inputs"][0]["shape"] == ["batch", 2]
     assert (done.out / "made.toy").read_text() == model.read_text()
@@ -99,18 +100,18 @@ def test_a_job_gives_its_result_files_and_cost(model, tmp_path, root):
 def test_relative_folders_of_modules_are_found_from_the_job_s_own_folder(model, tmp_path, monkeypatch):
     monkeypatch.chdir(PLUGIN.parent)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["no/such/folder", PLUGIN.name]))
-    done = Children(Limits()).run("copy", request(model, "copy"), tmp_path / "job")
+    done = Children(LimitsSpec()).run("copy", request(model, "copy"), tmp_path / "job")
     assert (done.out / "made.toy").exists()
 
 
 def test_what_a_job_says_goes_to_its_log(model, tmp_path, capfd):
-    done = Children(Limits()).run("chatter", request(model, "chatter"), tmp_path / "job")
+    done = Children(LimitsSpec()).run("chatter", request(model, "chatter"), tmp_path / "job")
     assert done.log.read_text().split("\n") == ["said on stdout", "said on stderr", "said by a child", ""]
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_crash_names_the_signal_and_keeps_log_and_request(model, tmp_path, root):
-    with failing(ConversionFailed, Children(Limits()), model, tmp_path / "job", "crash") as error:
+    with failing(ConversionFailed, Children(LimitsSpec()), model, tmp_path / "job", "crash") as error:
         assert error.exit_code == 4
         assert error.message == ("step 'crash' crashed (SIGABRT): the library that it calls could not bear this input")
     kept = kept_folder(root)
@@ -124,7 +125,7 @@ def test_a_crash_names_the_signal_and_keeps_log_and_request(model, tmp_path, roo
 def test_the_kept_request_reproduces_the_step_by_hand(model, tmp_path, root):
     # The step's name has a space, as that of every verification has: the command must be one that can be pasted.
     with pytest.raises(ConversionFailed) as caught:
-        Children(Limits()).run("verify it", request(model, "raises", message="so it is"), tmp_path / "job")
+        Children(LimitsSpec()).run("verify it", request(model, "raises", message="so it is"), tmp_path / "job")
     command = (caught.value.where or "").splitlines()[-1].removeprefix("again: ")
     done = subprocess.run(shlex.split(command), cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 4
@@ -134,28 +135,28 @@ def test_the_kept_request_reproduces_the_step_by_hand(model, tmp_path, root):
 
 
 def test_the_kept_request_of_a_crash_crashes_by_hand(model, tmp_path):
-    with failing(ConversionFailed, Children(Limits()), model, tmp_path / "job", "crash") as error:
+    with failing(ConversionFailed, Children(LimitsSpec()), model, tmp_path / "job", "crash") as error:
         command = (error.where or "").splitlines()[-1].removeprefix("again: ")
     assert subprocess.run(shlex.split(command), cwd=tmp_path, capture_output=True).returncode == -signal.SIGABRT
 
 
 def test_a_killed_job_is_out_of_resources(model, tmp_path):
-    with failing(OutOfResources, Children(Limits()), model, tmp_path / "job", "killed") as error:
+    with failing(OutOfResources, Children(LimitsSpec()), model, tmp_path / "job", "killed") as error:
         assert error.exit_code == 9
         assert "was killed (SIGKILL); most often that is the kernel, out of memory" in error.message
 
 
 def test_a_full_disk_is_out_of_resources(model, tmp_path):
-    with failing(OutOfResources, Children(Limits()), model, tmp_path / "job", "disk_full") as error:
+    with failing(OutOfResources, Children(LimitsSpec()), model, tmp_path / "job", "disk_full") as error:
         assert error.message.startswith("no space is left for ")
         assert error.message.endswith("made.toy")
 
 
 def test_a_job_that_ends_without_a_word_failed(model, tmp_path):
-    with failing(ConversionFailed, Children(Limits()), model, tmp_path / "job", "leaves", status=0) as error:
+    with failing(ConversionFailed, Children(LimitsSpec()), model, tmp_path / "job", "leaves", status=0) as error:
         assert "ended with status 0 and without a result" in error.message
     # What the worker ends with when it cannot write its result.
-    with failing(OutOfResources, Children(Limits()), model, tmp_path / "job2", "leaves", status=9) as error:
+    with failing(OutOfResources, Children(LimitsSpec()), model, tmp_path / "job2", "leaves", status=9) as error:
         assert "no space is left for step 'leaves'" in error.message
 
 
@@ -166,7 +167,7 @@ def test_a_disk_too_full_to_say_anything_is_out_of_resources(model, tmp_path):
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True).returncode:
         pytest.skip("needs the right to mount a tmpfs (root, or CAP_SYS_ADMIN)")
     try:
-        children = Children(Limits())
+        children = Children(LimitsSpec())
         with failing(OutOfResources, children, model, disk / "job", "raises", times=10_000) as error:
             assert "no space is left for step 'raises'" in error.message
     finally:
@@ -174,20 +175,25 @@ def test_a_disk_too_full_to_say_anything_is_out_of_resources(model, tmp_path):
 
 
 def test_a_library_s_error_is_a_failed_conversion_with_its_first_line(model, tmp_path, root):
-    with failing(ConversionFailed, Children(Limits()), model, tmp_path / "job", "raises") as error:
+    with failing(ConversionFailed, Children(LimitsSpec()), model, tmp_path / "job", "raises") as error:
         assert error.message == "ValueError: weights are negative"
     assert "and a second line" in (kept_folder(root) / "log.txt").read_text()
 
 
 def test_errors_of_ours_come_through_with_their_kind(model, tmp_path):
     with pytest.raises(UsageError, match=re.escape("unknown converter 'toy:copi'. Did you mean 'toy:copy'?")):
-        Children(Limits()).run("x", request(model, "copi"), tmp_path / "job")
+        Children(LimitsSpec()).run("x", request(model, "copi"), tmp_path / "job")
 
 
 def test_a_job_past_its_time_is_ended_with_its_children(model, tmp_path):
     started = time.monotonic()
     with failing(
-        OutOfResources, Children(Limits(seconds=1.5)), model, tmp_path / "job", "hang", pid_file=str(tmp_path / "pid")
+        OutOfResources,
+        Children(LimitsSpec(seconds=1.5)),
+        model,
+        tmp_path / "job",
+        "hang",
+        pid_file=str(tmp_path / "pid"),
     ) as error:
         assert error.message == "took longer than its limit of 1.5 s"
     assert time.monotonic() - started < 10
@@ -195,7 +201,7 @@ def test_a_job_past_its_time_is_ended_with_its_children(model, tmp_path):
 
 
 def test_a_job_past_its_memory_is_ended(model, tmp_path):
-    limits = Limits(seconds=60, memory_bytes=150 << 20)
+    limits = LimitsSpec(seconds=60, memory_bytes=150 << 20)
     started = time.monotonic()
     with failing(OutOfResources, Children(limits), model, tmp_path / "job", "hoard", mebibytes=300) as error:
         assert "MiB of memory, its limit is 150 MiB" in error.message
@@ -203,7 +209,7 @@ def test_a_job_past_its_memory_is_ended(model, tmp_path):
 
 
 def test_a_job_within_its_limits_is_left_alone(model, tmp_path):
-    limits = Limits(seconds=60, memory_bytes=1 << 30)
+    limits = LimitsSpec(seconds=60, memory_bytes=1 << 30)
     done = Children(limits).run("copy", request(model, "copy", delay=0.3), tmp_path / "job")
     assert (done.out / "made.toy").exists()
 
@@ -212,7 +218,9 @@ def test_a_job_within_its_limits_is_left_alone(model, tmp_path):
 def test_what_a_job_left_running_is_ended(model, tmp_path, fail):
     pid_file = tmp_path / "pid"
     try:
-        Children(Limits()).run("litter", request(model, "litter", pid_file=str(pid_file), fail=fail), tmp_path / "job")
+        Children(LimitsSpec()).run(
+            "litter", request(model, "litter", pid_file=str(pid_file), fail=fail), tmp_path / "job"
+        )
     except ConversionFailed:
         assert fail
     pid = read_pid(pid_file)
@@ -220,7 +228,7 @@ def test_what_a_job_left_running_is_ended(model, tmp_path, fail):
 
 
 def test_stop_from_another_thread_ends_what_runs_and_what_waits(model, tmp_path):
-    children = Children(Limits(), jobs=1)
+    children = Children(LimitsSpec(), jobs=1)
     ended = []
 
     def run(index):
@@ -244,7 +252,7 @@ def test_stop_from_another_thread_ends_what_runs_and_what_waits(model, tmp_path)
 
 
 def test_no_more_than_so_many_run_at_once(model, tmp_path):
-    children = Children(Limits(), jobs=2)
+    children = Children(LimitsSpec(), jobs=2)
     together = []
 
     def run(index):
@@ -267,13 +275,13 @@ def test_no_more_than_so_many_run_at_once(model, tmp_path):
 @pytest.mark.parametrize("count", [0, -1])
 def test_no_jobs_at_all_is_refused_rather_than_waited_for(count):
     with pytest.raises(UsageError, match="expected at least 1"):
-        Children(Limits(), jobs=count)
+        Children(LimitsSpec(), jobs=count)
 
 
 def test_another_popen_of_this_process_does_not_reap_our_children(model, tmp_path, monkeypatch):
     """`subprocess` waits for every child whose Popen was collected, whenever a new one is made."""
     monkeypatch.setattr(jobs, "POLL_SECONDS", 0.3)
-    children, results = Children(Limits()), []
+    children, results = Children(LimitsSpec()), []
     thread = threading.Thread(
         target=lambda: results.append(children.run("copy", request(model, "copy"), tmp_path / "job"))
     )
@@ -287,8 +295,9 @@ def test_another_popen_of_this_process_does_not_reap_our_children(model, tmp_pat
 RUNNING = """
 import json, sys
 from pathlib import Path
-from mlconvert.execution.jobs import Children, Limits
-Children(Limits()).run("hang", json.loads(sys.argv[1]), Path(sys.argv[2]))
+from mlconvert.execution.jobs import Children
+from mlconvert.recipe import LimitsSpec
+Children(LimitsSpec()).run("hang", json.loads(sys.argv[1]), Path(sys.argv[2]))
 """
 
 
@@ -307,7 +316,7 @@ def test_only_so_many_failures_are_kept(model, tmp_path, root, monkeypatch):
     monkeypatch.setattr(jobs, "KEPT_FAILURES", 2)
     for name in ("20000101-000000-old", "20000102-000000-old"):
         (root / "failed" / name).mkdir(parents=True)
-    with failing(ConversionFailed, Children(Limits()), model, tmp_path / "job", "raises"):
+    with failing(ConversionFailed, Children(LimitsSpec()), model, tmp_path / "job", "raises"):
         pass
     names = listed(root / "failed")
     assert len(names) == 2
@@ -317,5 +326,5 @@ def test_only_so_many_failures_are_kept(model, tmp_path, root, monkeypatch):
 def test_without_a_place_to_keep_a_failure_it_is_told_all_the_same(model, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MLCONVERT_CACHE", str(tmp_path / "file" / "cache"))
-    with failing(ConversionFailed, Children(Limits()), model, tmp_path / "job", "crash") as error:
+    with failing(ConversionFailed, Children(LimitsSpec()), model, tmp_path / "job", "crash") as error:
         assert error.where == "step 'crash'"

@@ -25,7 +25,7 @@ demo: $(VENV)/.demo
 	@echo; echo "The repository that Triton loads as it is:"; find build/breast_cancer/repository -type f | sort
 
 test: $(VENV)/.dev lint types
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

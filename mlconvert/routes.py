@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from mlconvert.converter import Converter
 from mlconvert.errors import UsageError, suggest
+from mlconvert.repositories import REPOSITORIES
 
 
 def shortest(source: str, target: str, converters: Iterable[Converter]) -> list[Converter] | None:
@@ -49,11 +50,7 @@ def route(source: str, waypoints: Sequence[str], converters: Sequence[Converter]
         elif name in formats:
             way = shortest(here, name, converters)
         else:
-            known = sorted(formats | passes)
-            raise UsageError(
-                f"unknown format or pass '{name}'.{suggest(name, known)}",
-                hint=f"formats: {', '.join(sorted(formats))}; passes: {', '.join(sorted(passes))}",
-            )
+            raise _unknown(name, formats, passes)
         if way is None:
             ends = ", ".join(reachable(here, converters)) or "none"
             raise UsageError(f"no route leads from {here} to {name}", hint=f"formats that {here} can become: {ends}")
@@ -76,3 +73,15 @@ def _way_to_pass(here: str, name: str, converters: Sequence[Converter]) -> list[
             if way is not None:
                 ways.append([*way, edge])
     return min(ways, key=len) if ways else None
+
+
+def _unknown(name: str, formats: set[str], passes: set[str]) -> UsageError:
+    layout = next((row for row in REPOSITORIES if row.name == name), None)
+    if layout is not None:
+        publish = f"mlconvert publish ARTIFACT REPOSITORY --to {name} --name NAME"
+        what = f"'{name}' is a repository layout, not a format: artifacts are published to it"
+        return UsageError(what, hint=f"convert to {layout.formats[0]}, then: {publish}")
+    return UsageError(
+        f"unknown format or pass '{name}'.{suggest(name, sorted(formats | passes))}",
+        hint=f"formats: {', '.join(sorted(formats))}; passes: {', '.join(sorted(passes))}",
+    )

@@ -152,7 +152,7 @@ def _verify(request: Mapping[str, Any], out: Path) -> dict[str, Any]:
     return {
         "parity": {**parity.as_json(), "samples_sha256": request["samples_sha256"]},
         "rows": rows_kept,
-        "depends": _dependencies(candidate),
+        "depends": {**request.get("depends", {}), **_dependencies(candidate)},
     }
 
 

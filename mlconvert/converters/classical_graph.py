@@ -71,9 +71,14 @@ def set_opsets(model: onnx.ModelProto, opset: int) -> None:
 
 
 def name_inner(model: onnx.ModelProto) -> None:
-    """Prefix every name that is not an input or output, so that those can have any name."""
+    """Prefix every name that is not an input or output, so that those can have any name.
+
+    The graph's own name, which the stock converters draw at random, becomes the same for all: two makings of one
+    model are the same bytes.
+    """
     import onnx
 
+    model.graph.name = "model"
     public = [value.name for value in (*model.graph.input, *model.graph.output)]
     onnx.compose.add_prefix(model, INNER, inplace=True)
     _rename(model, {INNER + name: name for name in public})
@@ -91,8 +96,7 @@ def mend_inputs(model: onnx.ModelProto, names: Mapping[str, str]) -> None:
 def mend_outputs(model: onnx.ModelProto, wanted: Sequence[Output]) -> None:
     """Give the first outputs the names, shapes and order wanted; further ones are dropped.
 
-    `flat` makes [N] of [N, 1], `column` [N, 1] of [N], `last` takes
-    the last column, as [N, 1]. Raises
+    `flat` makes [N] of [N, 1], `column` [N, 1] of [N], `last` takes the last column, as [N, 1]. Raises
     ConversionFailed when there are fewer outputs than wanted.
     """
     import onnx

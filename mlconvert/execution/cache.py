@@ -30,7 +30,7 @@ SCHEMA = "mlconvert.execution.cache/1"
 DEFAULT_BYTES = 20 << 30
 IN_USE_SECONDS = 600.0
 ABANDONED_SECONDS = 86400.0
-LARGE = 1 << 30  # results above it are not copied here: only what is known of them is kept
+LARGE = 1 << 30  # outputs above it are not copied here: only what is known of them is kept
 
 
 def root_folder() -> Path:
@@ -101,15 +101,22 @@ def lookup(key: str) -> Entry | None:
 
 
 def store(
-    key: str, result: Mapping[str, Any], source: Path, *, seconds: float, peak_rss_bytes: int, log: Path | None = None
+    key: str,
+    result: Mapping[str, Any],
+    source: Path,
+    *,
+    seconds: float,
+    peak_rss_bytes: int,
+    log: Path | None = None,
+    placed: bool = False,
 ) -> Entry:
     """Keep the files below `source` and the result under the key; the entry, its `folder` None if nothing was copied.
 
-    A cache that cannot be written (no space, no permission) keeps nothing: it only ever spares time.
+    `placed`: the files will lie in the user's output as well, so that large ones need no second copy here. A cache that cannot be written (no space, no permission) keeps nothing: it only ever spares time.
     """
     files = file_digests(source)
     size = sum(path.stat().st_size for path in source.rglob("*") if path.is_file())
-    keep = size <= LARGE
+    keep = size <= (LARGE if placed else _bound() // 2)
     data = {
         "schema": SCHEMA,
         "result": dict(result),

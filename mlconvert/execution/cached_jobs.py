@@ -97,7 +97,9 @@ class CachedJobs:
         if waiting is not None:
             return replace(waiting.result(), cached=True)
         try:
-            made = self._from_cache(digest, lying_at) or self._run(target, label, digest, request())
+            made = self._from_cache(digest, lying_at) or self._run(
+                target, label, digest, request(), placed=lying_at is not None
+            )
         except BaseException as error:
             mine.set_exception(error)
             raise
@@ -114,7 +116,7 @@ class CachedJobs:
             return None
         return Made(entry.result, entry.files, folder, entry.seconds, entry.peak_rss_bytes, cached=True)
 
-    def _run(self, target: str, label: str, key: str, request: Mapping[str, Any]) -> Made:
+    def _run(self, target: str, label: str, key: str, request: Mapping[str, Any], *, placed: bool) -> Made:
         self.observer(Event("start", target, label))
         try:
             done = self.children.run(label, request, self.scratch / key[:16])
@@ -122,7 +124,13 @@ class CachedJobs:
             self.observer(Event("failed", target, label, note=error.message))
             raise
         entry = cache.store(
-            key, done.result, done.out, seconds=done.seconds, peak_rss_bytes=done.peak_rss_bytes, log=done.log
+            key,
+            done.result,
+            done.out,
+            seconds=done.seconds,
+            peak_rss_bytes=done.peak_rss_bytes,
+            log=done.log,
+            placed=placed,
         )
         return Made(done.result, entry.files, entry.folder or done.out, done.seconds, done.peak_rss_bytes, cached=False)
 

@@ -145,9 +145,9 @@ def _convert(
     def placed_before(files: Mapping[str, str]) -> Path | None:
         folder = main.parent
         there = all((folder / name).is_file() and file_sha256(folder / name) == sha for name, sha in files.items())
-        return folder if last and there else None
+        return folder if there else None
 
-    return run.get(target.spec.name, step.name, key, lambda: request, placed_before)
+    return run.get(target.spec.name, step.name, key, lambda: request, placed_before if last else None)
 
 
 def _reader_versions(format_name: str) -> dict[str, str]:
@@ -236,7 +236,7 @@ def _publish_all(planned: PlannedRun, entries: list[dict[str, Any]], observer: O
         spec = target.spec.publish
         assert spec is not None
         started = time.monotonic()
-        repository = spec.repository or planned.out / "repository"
+        repository = planned.repository_of(spec)
         observer(Event("start", target.spec.name, "publish"))
         try:
             entry["published"] = publish(

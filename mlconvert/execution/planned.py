@@ -8,16 +8,17 @@ from typing import Any
 
 from mlconvert import packages
 from mlconvert.artifact import Artifact
-from mlconvert.converter import options_of
+from mlconvert.converter import check_options, options_of
 from mlconvert.errors import UsageError
 from mlconvert.execution import outputs
 from mlconvert.execution.verification import require_samples, tolerances_for
 from mlconvert.formats import hint_for, source_artifact
 from mlconvert.parity.tolerance import Tolerances
 from mlconvert.plan import Plan, Waypoint, make_plan
-from mlconvert.recipe import Recipe, TargetSpec
+from mlconvert.recipe import PublishSpec, Recipe, TargetSpec
 from mlconvert.registry import registry
 from mlconvert.report.contents import shown
+from mlconvert.repositories import repository_named
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,9 @@ class PlannedRun:
     source: Artifact
     targets: tuple[PlannedTarget, ...]
     out: Path  # what is claimed while the run works
+
+    def repository_of(self, spec: PublishSpec) -> Path:
+        return spec.repository or self.out / "repository"
 
 
 def plan_run(
@@ -81,7 +85,33 @@ def plan_run(
             tolerances_for(spec.parity, plan.precision_after(at), last=at == final) for at in range(final + 1)
         ]
         targets.append(PlannedTarget(spec, plan, destination, tuple(tolerances)))
-    return PlannedRun(recipe, source, tuple(targets), base)
+    planned = PlannedRun(recipe, source, tuple(targets), base)
+    _check_publishing(planned)
+    return planned
+
+
+def _check_publishing(planned: PlannedRun) -> None:
+    """Refuse what could never be published, before the work rather than after it."""
+    taken: dict[tuple[Path, str], str] = {}
+    for target in planned.targets:
+        spec, name = target.spec.publish, target.spec.name
+        if spec is None:
+            continue
+        row = repository_named(spec.to)
+        if target.plan.target_format not in row.formats:
+            what = f"target '{name}' ends in {target.plan.target_format}; {row.title} takes {', '.join(row.formats)}"
+            raise UsageError(what, hint=f"end its steps with {row.formats[0]}, or do not publish it")
+        packages.require(row.packages, f"publishing to {row.title}")
+        check_options("publish", row.load().options(target.plan.target_format), spec.options)
+        repository = planned.repository_of(spec)
+        clash = next((each.spec.name for each in planned.targets if each.destination.out == repository), None)
+        if clash is not None:
+            what = f"target '{clash}' lies where the repository of '{name}' would be: {repository}"
+            raise UsageError(what, hint="give the target another name, or say where: publish.repository")
+        other = taken.setdefault((repository, spec.name), name)
+        if other != name:
+            what = f"the targets '{other}' and '{name}' are both published as '{spec.name}' in {repository}"
+            raise UsageError(what, hint="give each a name of its own")
 
 
 def _check_leads_on(source: Artifact) -> None:

@@ -116,11 +116,18 @@ def test_a_changed_module_of_the_user_is_a_miss(made, tmp_path):
 
 def test_what_is_too_large_is_known_but_not_copied(made, monkeypatch):
     monkeypatch.setattr(cache, "LARGE", 100)
-    entry = store(made)
+    entry = store(made, placed=True)
     assert entry.folder is None
     found = cache.lookup(KEY)
     assert found == entry
     assert not list(cache.root_folder().rglob("model.onnx"))
+
+
+def test_what_a_later_step_needs_is_copied_though_it_is_large(made, monkeypatch):
+    monkeypatch.setattr(cache, "LARGE", 100)
+    assert store(made, placed=False).folder is not None
+    monkeypatch.setenv("MLCONVERT_CACHE_BYTES", "800")
+    assert store(made, placed=False).folder is None, "more than half of what the cache may hold"
 
 
 def test_a_cache_that_cannot_be_written_keeps_nothing(made, tmp_path, monkeypatch):

@@ -1,4 +1,7 @@
-"""The two formats of toy models: `y = x @ weights + bias`, as text and packed."""
+"""The two formats of toy models: `y = x @ weights + bias`, as text and packed.
+
+A packed model without a number has them beside it, in `<name>.data`.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,8 @@ def is_toybin(content: Content) -> bool:
 def read_numbers(path: Path) -> list[float]:
     """The weights and, last, the bias. Raises ConversionFailed."""
     data = path.read_bytes()
+    if data == PACKED:
+        data += path.with_name(f"{path.name}.data").read_bytes()
     try:
         if data.startswith(TEXT):
             return [float(word) for word in data[len(TEXT) :].split()]

@@ -14,3 +14,8 @@ def convert(
 ) -> Artifact:
     write_packed(target, [scale * number for number in read_numbers(source.path)])
     return Artifact("toybin", str(target), (target,), facts={"packed": True})
+
+
+def describe(source: Artifact, target: Path) -> Artifact:
+    target.write_text(" and ".join(f"{number:g}" for number in read_numbers(source.path)))
+    return Artifact("toynote", str(target), (target,))

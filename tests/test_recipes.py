@@ -1,0 +1,141 @@
+"""The shipped recipes, run as a user runs them: made, proven, published, proven again, and made anew alike."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema.validators import Draft202012Validator
+
+from mlconvert.cli import main
+from mlconvert.report import SCHEMA
+from mlconvert.repositories.triton import config
+
+ROOT = Path(__file__).resolve().parent.parent
+RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
+# The files beside each recipe's model: asking for one trains it.
+MODELS = {
+    "breast_cancer": ("breast_cancer.txt", "breast_cancer.csv"),
+    "churn": ("churn.skops", "churn.csv"),
+    "digits": ("digits.pt2", "digits.npz"),
+    "tiny_transformer": ("tiny_transformer.safetensors", "tiny_transformer.npz"),
+}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """The user's folder: recipes and fixtures are laid out in it as they are in the repository. The cache is empty."""
+    (tmp_path / "fixtures" / "models").mkdir(parents=True)
+    shutil.copyfile(ROOT / "fixtures" / "networks.py", tmp_path / "fixtures" / "networks.py")
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    monkeypatch.setenv("MLCONVERT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+class Shell:
+    """What the user types, with what it prints."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self.capsys = capsys
+
+    def run(self, recipe: Path | str, *arguments: str) -> tuple[dict[str, Any], list[str]]:
+        """The report of `mlconvert run --json` and the lines of its progress."""
+        code = main(["run", str(recipe), *arguments, "--json"])
+        told = self.capsys.readouterr()
+        assert code == 0, told.err
+        report = json.loads(told.out)
+        Draft202012Validator(json.loads(SCHEMA.read_text())).validate(report)
+        assert (report["ok"], report["exit_code"]) == (True, 0)
+        return report, told.err.splitlines()
+
+    def proves(self, artifact: Path | str) -> None:
+        """`mlconvert verify` of an artifact alone: on the rows that its record keeps."""
+        code = main(["verify", str(artifact), "--json"])
+        told = self.capsys.readouterr()
+        assert code == 0, told.err
+        (step,) = json.loads(told.out)["targets"][0]["steps"]
+        assert step["parity"]["ok"]
+        assert step["parity"]["samples"] == 32
+
+
+@pytest.fixture
+def shell(capsys):
+    return Shell(capsys)
+
+
+def digests(report: dict[str, Any]) -> dict[str, str]:
+    return {target["name"]: target["sha256"] for target in report["targets"]}
+
+
+def unverified(recipe: Path) -> Path:
+    """A copy of the recipe beside it that verifies and publishes nothing: what is left is how the models are made."""
+    value = yaml.safe_load(recipe.read_text())
+    for target in value["targets"].values():
+        target["parity"] = False
+        target.pop("publish", None)
+    copy = recipe.with_name(f"{recipe.stem}_unverified.yaml")
+    copy.write_text(yaml.safe_dump(value))
+    return copy
+
+
+def test_every_recipe_is_here():
+    assert list(MODELS) == RECIPES
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipe(here, shell, trained, monkeypatch, name):
+    for file in MODELS[name]:
+        shutil.copyfile(trained(file), here / "fixtures" / "models" / file)
+    recipe = here / "recipes" / f"{name}.yaml"
+    wanted = yaml.safe_load(recipe.read_text())["targets"]
+
+    first, said = shell.run(recipe)
+    assert [target["name"] for target in first["targets"]] == list(wanted)
+    for target in first["targets"]:
+        assert len(target["steps"]) == len(wanted[target["name"]]["steps"])
+        for step in target["steps"]:
+            assert step["parity"]["ok"], step
+            assert step["parity"]["outputs"]
+        publish = wanted[target["name"]]["publish"]
+        published = target["published"]
+        assert (published["name"], published["version"]) == (publish["name"], 1)
+        assert published["verified"]
+        assert not published["unchanged"]
+        model = here / "build" / name / "repository" / publish["name"]
+        read = config.read(model / "config.pbtxt")
+        assert (read.name, read.backend) == (publish["name"], "onnxruntime")
+        assert read.max_batch_size == publish.get("options", {}).get("max_batch_size", read.max_batch_size) > 0
+        assert read.input
+        assert read.output
+        shell.proves(model / "1")
+        shell.proves(here / "build" / name / target["name"])
+    # What several targets share was made once, whichever of them came first.
+    steps = [step for target in first["targets"] for step in target["steps"]]
+    for step in steps:
+        alike = [
+            other for other in steps if (other["converter"], other["options"]) == (step["converter"], step["options"])
+        ]
+        assert [other["cached"] for other in alike].count(False) == 1
+    assert sum(line.split()[-2:] == ["onnx", "…"] and "verify" not in line for line in said) == 1
+    assert sum(line.split()[-2:] == ["reference", "…"] for line in said) == 1
+
+    again, said = shell.run(recipe)
+    assert all(step["cached"] for target in again["targets"] for step in target["steps"])
+    assert digests(again) == digests(first)
+    for target in again["targets"]:
+        assert (target["published"]["version"], target["published"]["unchanged"]) == (1, True)
+    started = [line for line in said if line.endswith("…")]
+    assert all(line.split()[-2] == "publish" for line in started), "a step ran again"
+
+    # With an empty cache, side by side, in other processes: the same bytes.
+    monkeypatch.setenv("MLCONVERT_CACHE", str(here / "another-cache"))
+    anew, _ = shell.run(unverified(recipe), "--jobs", "2")
+    made = [step for target in anew["targets"] for step in target["steps"]]
+    assert not all(step["cached"] for step in made)
+    assert all(step["parity"] is None for step in made)
+    assert digests(anew) == digests(first)

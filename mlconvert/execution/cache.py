@@ -112,7 +112,8 @@ def store(
 ) -> Entry:
     """Keep the files below `source` and the result under the key; the entry, its `folder` None if nothing was copied.
 
-    `placed`: the files will lie in the user's output as well, so that large ones need no second copy here. A cache that cannot be written (no space, no permission) keeps nothing: it only ever spares time.
+    `placed`: the files will lie in the user's output as well, so that large ones need no second copy here. A cache
+    that cannot be written (no space, no permission) keeps nothing: it only ever spares time.
     """
     files = file_digests(source)
     size = sum(path.stat().st_size for path in source.rglob("*") if path.is_file())

@@ -1,4 +1,4 @@
-"""Write docs/reference from the code: commands, converters, formats, exit codes, recipes.
+"""Write docs/reference from the code: commands, converters, formats, exit codes, recipes, reports, records, the API.
 
     python docs/make_reference.py [--check]
 
@@ -7,17 +7,36 @@
 
 from __future__ import annotations
 
+import enum
 import inspect
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent / "reference"
+PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 NOTE = "<!-- Written by docs/make_reference.py from the code: change the code, then run it. -->\n\n"
+
+
+def _table(*rows: Iterable[str]) -> str:
+    """A Markdown table, its heading first; nothing when there are no rows below the heading."""
+    head, *body = [[_cell(text) for text in row] for row in rows]
+    if not body:
+        return ""
+    lines = [head, ["---"] * len(head), *body]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"(?<!\\)\|", r"\\|", " ".join(text.split()))
+
+
+# --- commands ---
 
 
 def commands() -> str:
@@ -26,101 +45,281 @@ def commands() -> str:
     from mlconvert.cli.app import application
 
     group: Any = typer.main.get_command(application())
-    parts = ["# Commands\n", "`mlconvert COMMAND --help` says the same in the terminal.\n"]
+    parts = [
+        "# Commands\n\n",
+        "`mlconvert COMMAND --help` says the same in the terminal. ",
+        "What the commands end with is in [exit codes](exit-codes.md).\n\n",
+    ]
+    rows = [(f"[`{name}`](#mlconvert-{name})", _about(command)[0]) for name, command in group.commands.items()]
+    parts.append(_table(("command", "what it does"), *rows))
     for name, command in group.commands.items():
-        text = re.sub(r"\[/?bold\]", "", inspect.cleandoc(command.help or ""))
-        about, _, examples = text.partition("Example")
-        lines = [line for line in examples.splitlines()[1:] if line.strip()]
-        parts.append(f"\n## mlconvert {name}\n\n{about.strip()}\n")
-        parts.append("\n```console\n" + "\n".join(f"$ {line}" for line in lines) + "\n```\n")
-        arguments = [row for row in command.params if row.param_type_name == "argument"]
-        options = [row for row in command.params if row.param_type_name == "option" and row.name != "help"]
-        parts.append("\n| argument | meaning |\n|---|---|\n")
-        for row in arguments:
-            shown = (row.metavar or row.name.upper()).strip("[]")
-            parts.append(f"| `{shown}` {'' if row.required else '(optional)'} | {row.help or ''} |\n")
-        parts.append("\n| option | meaning | default |\n|---|---|---|\n" if options else "")
-        for row in options:
-            shown = ", ".join(f"`{spelling}`" for spelling in row.opts)
-            value = f" {row.metavar}" if row.metavar else ""
-            parts.append(f"| {shown}{_cell(value)} | {_cell(row.help or '')} | {_default(row)} |\n")
+        about, examples = _about(command)
+        parts.append(f"\n## mlconvert {name}\n\n{about}\n")
+        parts.append("\n```console\n" + "\n".join(f"$ {line}" for line in examples) + "\n```\n")
+        arguments = [
+            (f"`{_metavar(row)}`", "required" if row.required else "optional", row.help or "")
+            for row in command.params
+            if row.param_type_name == "argument"
+        ]
+        options = [
+            (", ".join(f"`{spelling}`" for spelling in row.opts), _value(row), _default(row), row.help or "")
+            for row in command.params
+            if row.param_type_name == "option" and row.name != "help"
+        ]
+        tables = (
+            _table(("argument", "", "meaning"), *arguments),
+            _table(("option", "value", "default", "meaning"), *options),
+        )
+        parts.extend(f"\n{table}" for table in tables if table)
     return "".join(parts)
+
+
+def _about(command: Any) -> tuple[str, list[str]]:
+    """What a command does, and its examples."""
+    text = re.sub(r"\[/?bold\]", "", inspect.cleandoc(command.help or ""))
+    about, _, examples = re.split(r"^(Examples?)$", text, maxsplit=1, flags=re.MULTILINE)
+    return " ".join(about.split()), [line for line in examples.splitlines() if line.strip()]
+
+
+def _metavar(row: Any) -> str:
+    return str(row.metavar or row.name.upper()).strip("[]{}")
+
+
+def _value(row: Any) -> str:
+    if row.is_flag:
+        return ""
+    annotation = row.type_descriptor.annotation
+    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+        return " or ".join(f"`{choice.value}`" for choice in annotation)
+    if row.metavar:
+        return f"`{row.metavar}`"
+    return {int: "integer", float: "number"}.get(annotation, "text") + (f" >= {row.min}" if row.min is not None else "")
 
 
 def _default(row: Any) -> str:
     if isinstance(row.show_default, str):
         return row.show_default
+    if row.required:
+        return "required"
     if row.default is None or row.default in ((), []) or callable(row.default) or row.is_flag:
-        return "required" if row.required else ""
-    return f"`{row.default}`"
+        return ""
+    return f"`{getattr(row.default, 'value', row.default)}`"
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+# --- converters and formats ---
 
 
 def converters() -> str:
     from mlconvert.converter import options_of
     from mlconvert.converters import CONVERTERS
-    from mlconvert.packages import install_command
 
     parts = [
         "# Converters and passes\n\n",
-        "A *converter* leads from one format to another, a *pass* from a format to itself.\n",
-        "Their options are set with `--set STEP.OPTION=VALUE`, or in a recipe under the step's name.\n",
+        "A *converter* leads from one format to another, a *pass* from a format to itself. ",
+        "Options are set with `--set STEP.OPTION=VALUE`, or in a [recipe](recipes.md) under the step's name. ",
+        "`mlconvert routes` prints these tables, plug-ins included.\n\n",
     ]
+    rows = [
+        (
+            edge.source,
+            f"{edge.target} (pass)" if edge.is_pass else edge.target,
+            f"[`{edge.name}`](#{_anchor(edge)})",
+            edge.title,
+        )
+        for edge in CONVERTERS
+    ]
+    parts.append(_table(("from", "to", "step", "how"), *rows))
     for edge in CONVERTERS:
         kind = "pass" if edge.is_pass else "step"
-        parts.append(f"\n## {edge.source} → {edge.target}: {kind} `{edge.name}`\n\n{edge.title}.\n\n")
-        extra = [package for package in edge.packages if package.extra]
-        if extra:
-            parts.append(f"Needs `{install_command(extra)}`.\n\n")
-        rows = options_of(edge.load())
-        if not rows:
-            parts.append("No options.\n")
-            continue
-        parts.append("| option | value | default | meaning |\n|---|---|---|---|\n")
-        for option in rows.values():
-            default = "" if option.default in (None, ()) else f"`{option.default}`"
-            parts.append(
-                f"| `{edge.name}.{option.name}` | {_cell(option.type_name)} | {default} | {_cell(option.help)} |\n"
-            )
+        parts.append(f"\n## {edge.source} → {edge.target}: {kind} `{edge.name}`\n\n{edge.title}.\n")
+        facts = []
+        if install := _install(edge.packages):
+            facts.append(f"Install: `{install}`.")
+        if edge.uses_samples:
+            facts.append("It uses the samples.")
+        if edge.precision:
+            facts.append(f"The result is compared with the tolerances of {edge.precision}.")
+        parts.append(f"\n{' '.join(facts)}\n" if facts else "")
+        rows = [
+            (f"`{edge.name}.{row.name}`", _choices(row.type_name), _shown(row.default), row.help)
+            for row in options_of(edge.load()).values()
+        ]
+        table = _table(("option", "value", "default", "meaning"), *rows)
+        parts.append(f"\n{table}" if table else "\nNo options.\n")
     return "".join(parts)
+
+
+def _anchor(edge: Any) -> str:
+    return f"{edge.source}--{edge.target}-{'pass' if edge.is_pass else 'step'}-{edge.name}"
+
+
+def _choices(type_name: str) -> str:
+    return f"`{type_name}`" if any(mark in type_name for mark in "|,=") else type_name
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, bool):
+        return "`yes`" if default else "`no`"
+    return "" if default in (None, (), {}, "") else f"`{default}`"
+
+
+def _install(packages: Iterable[Any]) -> str:
+    """The smallest install command: one extra, where there is one that brings all the packages."""
+    from mlconvert.packages import install_command
+
+    needed = [row for row in packages if row.extra]
+    if not needed:
+        return ""
+    declared = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    for extra in dict.fromkeys(row.extra for row in needed):
+        brought = {re.split(r"[\[<>=~! ]", line)[0] for line in declared[extra]}
+        if all(brought & set(row.distributions) for row in needed):
+            return f"pip install 'mlconvert[{extra}]'"
+    return install_command(needed)
 
 
 def formats() -> str:
     from mlconvert.converters import CONVERTERS
     from mlconvert.formats import FORMATS
+    from mlconvert.repositories import REPOSITORIES
     from mlconvert.routes import reachable
     from mlconvert.runners import RUNNERS
 
     run = {row.format for row in RUNNERS}
-    parts = ["# Formats\n\nA file is recognised by its content; its suffix only chooses the words of an error.\n\n"]
-    parts.append("| format | what | suffixes | can become | can be run |\n|---|---|---|---|---|\n")
+    leads, ends = [], []
     for row in FORMATS:
-        ends = ", ".join(reachable(row.name, CONVERTERS)) or (f"nothing: {row.hint}" if row.hint else "nothing")
         suffixes = " ".join(f"`{suffix}`" for suffix in row.suffixes) or "`package.module:factory`"
-        parts.append(
-            f"| `{row.name}` | {row.title} | {suffixes} | {_cell(ends)} | {'yes' if row.name in run else 'no'} |\n"
+        targets = reachable(row.name, CONVERTERS)
+        if targets:
+            kinds = [f"{name} (passes)" if name == row.name else name for name in targets]
+            published = [target.title for target in REPOSITORIES if row.name in target.formats]
+            leads.append(
+                (
+                    f"`{row.name}`", row.title, suffixes, f"`{row.filename}`" if row.suffixes else "",
+                    ", ".join(kinds), "yes" if row.name in run else "no", ", ".join(published),
+                )
+            )  # fmt: skip
+        else:
+            hint = re.sub(r"\{(\w+)\}", lambda found: f"({_PLACES.get(found[1], found[1])})", row.hint)
+            ends.append((f"`{row.name}`", row.title, suffixes, hint))
+    return (
+        "# Formats\n\n"
+        "A file is recognised by its content. Its suffix only chooses the words of an error. "
+        "`--from FORMAT` overrides what was recognised.\n\n"
+        + _table(
+            ("format", "what", "suffixes", "name in a folder", "can become", "can be run", "can be published to"),
+            *leads,
         )
+        + "\nRecognised, so that the error can say what to do:\n\n"
+        + _table(("format", "what", "suffixes", "what to do"), *ends)
+    )
+
+
+_PLACES = {"outermost": "the class of its outermost object", "location": "the file"}
+
+
+def repositories() -> str:
+    from mlconvert.repositories import REPOSITORIES
+
+    how = "`mlconvert publish … --to LAYOUT --set OPTION=VALUE`"
+    parts = [f"# Repositories\n\n{how}, or in a [recipe](recipes.md) `publish.to` and `publish.options`.\n"]
+    for row in REPOSITORIES:
+        parts.append(f"\n## {row.name}: {row.title}\n\n")
+        if install := _install(row.packages):
+            parts.append(f"Install: `{install}`.\n")
+        for name in row.formats:
+            options = [
+                (f"`{option.name}`", _choices(option.type_name), _shown(option.default), option.help)
+                for option in row.load().options(name).values()
+            ]
+            parts.append(f"\nOptions for artifacts of the format `{name}`:\n\n")
+            parts.append(_table(("option", "value", "default", "meaning"), *options))
     return "".join(parts)
+
+
+# --- exit codes and the API ---
 
 
 def exit_codes() -> str:
     from mlconvert import errors
 
     table = inspect.getdoc(errors) or ""
-    rows = re.findall(r"(\w+)\s+(\d)\s{3}(.+)", table)
-    parts = ["# Exit codes\n\n| code | error | meaning |\n|---|---|---|\n| 0 | | done, and verified where asked |\n"]
-    parts += [f"| {code} | `{name}` | {meaning} |\n" for name, code, meaning in rows]
-    parts.append("| 130, 143 | | stopped by Ctrl-C or SIGTERM; what was not finished is not left behind |\n")
+    rows = [(code, f"`{name}`", meaning) for name, code, meaning in re.findall(r"(\w+)\s+(\d)\s{3}(.+)", table)]
+    return (
+        "# Exit codes\n\n"
+        "They are a contract. The report's `exit_code` is the same number. "
+        "A recipe ends with the code of the first target that failed, in the recipe's order.\n\n"
+        + _table(
+            ("code", "error", "meaning"),
+            ("0", "", "done, and verified where verification was asked for"),
+            *rows,
+            ("130", "", "stopped by Ctrl-C (SIGINT); what was not finished is not left behind"),
+            ("143", "", "stopped by SIGTERM; likewise"),
+        )
+        + "\nThe errors are the classes of `mlconvert.errors`, which the [Python API](python.md) raises.\n"
+    )
+
+
+def python_api() -> str:
+    import mlconvert
+    from mlconvert import api
+
+    parts = [
+        "# Python API\n\n",
+        "The words of the command line as three functions. Each step still runs in a process of its own.\n\n",
+        "```python\n", _example(mlconvert), "\n```\n\n", _prose(api).partition("\n\n")[2] + "\n",
+    ]  # fmt: skip
+    for name in ("convert", "run", "verify"):
+        function = getattr(mlconvert, name)
+        signature = inspect.signature(function)
+        lines = [f"    {row.name}: {row.annotation}{_equals(row)}," for row in signature.parameters.values()]
+        first = next(
+            (index for index, row in enumerate(signature.parameters.values()) if row.kind is row.KEYWORD_ONLY), None
+        )
+        if first is not None:
+            lines.insert(first, "    *,")
+        shown = f"def {name}(\n" + "\n".join(lines) + f"\n) -> {signature.return_annotation}: ..."
+        parts.append(f"\n## mlconvert.{name}\n\n```python\n{shown}\n```\n\n{_prose(function)}\n")
     return "".join(parts)
 
 
+def _equals(parameter: inspect.Parameter) -> str:
+    return "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
+
+
+def _prose(thing: Any) -> str:
+    """A docstring as Markdown, its first line a sentence of its own."""
+    return (inspect.getdoc(thing) or "").strip()
+
+
+def _example(package: Any) -> str:
+    """The indented lines of the package's docstring."""
+    lines = (inspect.getdoc(package) or "").splitlines()
+    return "\n".join(line.strip() for line in lines if line.startswith("    "))
+
+
+# --- what JSON Schemas describe ---
+
+
 def recipes() -> str:
-    schema = json.loads((resources.files("mlconvert.recipe") / "schema.json").read_text())
+    schema = json.loads((resources.files("mlconvert.recipe") / "schema.json").read_text(encoding="utf-8"))
     parts = [f"# Recipes\n\n{schema.get('description', '')}\n\n"]
-    parts.append("The published JSON Schema is `mlconvert/recipe/schema.json`.\n")
+    parts.append("The published JSON Schema is `mlconvert/recipe/schema.json`. ")
+    parts.append("[How to write one](../how-to/recipes.md).\n")
+    _describe(schema, schema, "", parts)
+    return "".join(parts)
+
+
+def report() -> str:
+    schema = json.loads((resources.files("mlconvert.report") / "schema.json").read_text(encoding="utf-8"))
+    parts = [f"# The report\n\n{schema.get('description', '')}\n\n"]
+    parts.append("`--json` prints it, `--report FILE.json` writes it; `.md` and `.xml` (JUnit) show the same. ")
+    parts.append("The published JSON Schema is `mlconvert/report/schema.json`. ")
+    parts.append("[How to read one](../how-to/parity.md).\n\n")
+    parts.append(
+        "A command that fails before its first step (a wrong option, a missing package) writes no report file. "
+    )
+    parts.append("With `--json` it prints `schema`, `ok`, `exit_code` and `error` alone.\n")
     _describe(schema, schema, "", parts)
     return "".join(parts)
 
@@ -129,19 +328,24 @@ def _describe(schema: Mapping[str, Any], root: Mapping[str, Any], path: str, par
     schema = _resolved(schema, root)
     properties = schema.get("properties", {})
     if properties:
-        parts.append(f"\n## {path or 'top level'}\n\n| key | value | meaning |\n|---|---|---|\n")
         required = schema.get("required", [])
+        rows = []
         for key, value in properties.items():
             shown = _resolved(value, root)
-            must = " (required)" if key in required else ""
             meaning = value.get("description") or shown.get("description", "")
-            parts.append(f"| `{key}`{must} | {_cell(_kind(shown, root))} | {_cell(meaning)} |\n")
+            rows.append((f"`{key}`", "yes" if key in required else "", _kind(shown, root), meaning))
+        parts.append(f"\n## {_heading(path)}\n\n")
+        parts.append(_table(("key", "required", "value", "meaning"), *rows))
     for key, value in properties.items():
         for inner in (value, *_resolved(value, root).get("oneOf", ()), *_resolved(value, root).get("anyOf", ())):
             _describe(inner, root, f"{path}.{key}".strip("."), parts)
     for key in ("additionalProperties", "items"):
         if isinstance(schema.get(key), dict):
-            _describe(schema[key], root, f"{path}.*" if key == "additionalProperties" else f"{path}[]", parts)
+            _describe(schema[key], root, f"{path}.NAME" if key == "additionalProperties" else f"{path}[]", parts)
+
+
+def _heading(path: str) -> str:
+    return f"`{path}`" if path else "Top level"
 
 
 def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -162,7 +366,64 @@ def _kind(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
         if key in schema:
             return " or ".join(dict.fromkeys(_kind(_resolved(row, root), root) for row in schema[key]))
     kind = schema.get("type", "any")
-    return " or ".join(kind) if isinstance(kind, list) else str(kind)
+    kinds = kind if isinstance(kind, list) else [kind]
+    if isinstance(schema.get("items"), dict):
+        items = _kind(_resolved(schema["items"], root), root)
+        kinds = [f"array of {items}" if name == "array" else name for name in kinds]
+    return " or ".join(kinds)
+
+
+# --- the record, which no schema describes; a test compares these keys with those of a real one ---
+
+RECORD = """
+schema: `mlconvert.record/1`: What the file is.
+format: string: The artifact's format.
+path: string: The main file, relative to the record's folder. No path in a record leads out of that folder.
+sha256: string: Of the main file; of several files, of the list that `sha256sum` prints of them.
+files: array: Every file of the artifact, the main one first: `path`, `sha256`, `bytes`.
+signature: object or null: `inputs` and `outputs`, each with `name`, `dtype` and `shape` (a length, the name of a
+    dynamic axis, or null), and with `columns` where a matrix has named ones.
+renamed: object: The source's tensor names -> the artifact's, where they differ.
+facts: object: The converter's own remarks: opsets and IR version of an ONNX model, and others.
+source: object: The model that it was made from: `path`, `format`, `sha256`.
+precision: string: What the artifact computes in: `float32`, `float16`, `bfloat16` or `int8`.
+tolerances: object or null: What the last step was compared with: `rtol`, `atol`, `outputs`. null: not verified.
+steps: array: How it was made: `converter`, `options` as given, `seconds`, `peak_rss_bytes`.
+parity: object or null: The last step's comparison, as in the [report](report.md). null: not verified.
+rows: object or null: Up to 32 rows of samples with the source's answers, compressed, of at most 4 MiB together;
+    `mlconvert verify ARTIFACT` tests the artifact on them. null: not verified, or one row is larger than that.
+environment: object: `python`, `platform` and the versions of the `packages` that took part.
+fingerprint: object or null: The hardware that the artifact is bound to; null where it is bound to none.
+mlconvert: string: The version that wrote the record.
+created: string: When, in UTC.
+"""
+RECORD_IN_REPOSITORY = """
+published: object: The `options` that were given, the `config_sha256` of the configuration, and whether the version
+    was `live` when it was published.
+"""
+
+
+def record_rows(text: str) -> list[list[str]]:
+    """The rows `key: kind: meaning` of such a text; a line that is indented goes on with the one before it."""
+    return [line.split(": ", 2) for line in re.sub(r"\n +", " ", text).strip().splitlines()]
+
+
+def record() -> str:
+    def rows(text: str) -> list[tuple[str, str, str]]:
+        return [(f"`{key}`", kind, meaning) for key, kind, meaning in record_rows(text)]
+
+    head = ("key", "value", "meaning")
+    return (
+        "# The record\n\n"
+        "A JSON file that goes with every artifact: what it is, how it was made and how it was proven. "
+        "A model file `NAME` has its record beside it as `NAME.json`; in a folder of its own it is `record.json`. "
+        "Names in it are relative to its own folder, so that both can be moved together.\n\n"
+        + _table(head, *rows(RECORD))
+        + "\nIn a repository's version folder there is one key more:\n\n"
+        + _table(head, *rows(RECORD_IN_REPOSITORY))
+        + "\nA file whose SHA-256 is not the record's is refused by `verify`, `inspect` and `publish` (exit code 8). "
+        "`convert` does not replace one (exit code 2).\n"
+    )
 
 
 PAGES: Mapping[str, Callable[[], str]] = {
@@ -170,7 +431,11 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "converters.md": converters,
     "exit-codes.md": exit_codes,
     "formats.md": formats,
+    "python.md": python_api,
     "recipes.md": recipes,
+    "record.md": record,
+    "report.md": report,
+    "repositories.md": repositories,
 }
 
 

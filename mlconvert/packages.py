@@ -25,6 +25,7 @@ class Package:
 
 CATBOOST = Package("catboost", ("catboost",), "catboost")
 LIGHTGBM = Package("lightgbm", ("lightgbm",), "lightgbm")
+LIGHTGBM_SKLEARN = Package("sklearn", ("scikit-learn",), "lightgbm")
 LIGHTGBM_ONNX = Package("onnxmltools", ("onnxmltools",), "lightgbm")
 NUMPY = Package("numpy", ("numpy",))
 ONNX = Package("onnx", ("onnx",))
@@ -41,6 +42,7 @@ SKOPS = Package("skops", ("skops",), "sklearn")
 TORCH = Package("torch", ("torch",), "torch")
 TRITONCLIENT = Package("tritonclient", ("tritonclient",), "triton")
 XGBOOST = Package("xgboost", ("xgboost", "xgboost-cpu"), "xgboost")
+XGBOOST_SKLEARN = Package("sklearn", ("scikit-learn",), "xgboost")
 XGBOOST_ONNX = Package("onnxmltools", ("onnxmltools",), "xgboost")
 
 ALL: tuple[Package, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Package))

@@ -6,14 +6,15 @@ for on disk; no framework is imported.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mlconvert import packages
 from mlconvert.converter import Converter, Option, Precision, check_options, options_of
 from mlconvert.errors import UsageError, suggest
-from mlconvert.routes import route
+from mlconvert.routes import require_known, route
 
 Setting = tuple[str | None, str, Any]
 """A `--set` value: the step it is for (None: the only step that has such an option), the option, the value."""
@@ -31,10 +32,14 @@ class PlannedStep:
 
 @dataclass(frozen=True)
 class Waypoint:
-    """A format to pass through or a pass to make, with the options for the step that ends there."""
+    """A format to pass through or a pass to make, with the options for the step that ends there.
+
+    `place` tells where it is written (`recipe.yaml:7:9`); it is asked only when there is something wrong with it.
+    """
 
     name: str
     options: Mapping[str, Any]
+    place: Callable[[], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -62,24 +67,38 @@ def make_plan(
     source: str, waypoints: Sequence[Waypoint], converters: Sequence[Converter], settings: Sequence[Setting] = ()
 ) -> Plan:
     """The checked plan. Raises UsageError (route, options) or MissingPackage, with the install command."""
+    for waypoint in waypoints:
+        with _written(waypoint):
+            require_known(waypoint.name, converters)
     edges = route(source, [waypoint.name for waypoint in waypoints], converters)
     for edge, _ in edges:
         packages.require(edge.packages, f"step '{edge.name}' ({edge.id})")
     reached = {index for _, index in edges}
     for index, waypoint in enumerate(waypoints):
         if waypoint.options and index not in reached:
-            raise UsageError(
-                f"'{waypoint.name}' is where the route is already: no step is made, so its options are for nothing",
-                hint=f"remove the step '{waypoint.name}', or its options",
-            )
+            what = f"'{waypoint.name}' is where the route is already: no step is made, so its options are for nothing"
+            with _written(waypoint):
+                raise UsageError(what, hint=f"remove the step '{waypoint.name}', or its options")
     known = [options_of(edge.load()) for edge, _ in edges]
     values: list[dict[str, Any]] = [{} for _ in edges]
     for position, (edge, index) in enumerate(edges):
         # Options of a waypoint belong to the step that ends there, not to those filled in before it.
         if position + 1 == len(edges) or edges[position + 1][1] != index:
-            values[position].update(check_options(edge.name, known[position], waypoints[index].options))
+            with _written(waypoints[index]):
+                values[position].update(check_options(edge.name, known[position], waypoints[index].options))
     _assign([edge for edge, _ in edges], known, values, settings)
     return Plan(source, tuple(PlannedStep(edge, value) for (edge, _), value in zip(edges, values, strict=True)))
+
+
+@contextlib.contextmanager
+def _written(waypoint: Waypoint) -> Iterator[None]:
+    """Say of an error about a waypoint where that is written."""
+    try:
+        yield
+    except UsageError as error:
+        if waypoint.place is not None:
+            error.where = waypoint.place()
+        raise
 
 
 def _assign(

@@ -41,16 +41,11 @@ def route(source: str, waypoints: Sequence[str], converters: Sequence[Converter]
     A waypoint is a format or the name of a pass. Formats in between are filled in by the shortest way.
     Raises UsageError for a word that is neither, and for a target that no route reaches, naming those that are.
     """
-    formats = {row.source for row in converters} | {row.target for row in converters}
     passes = {row.name for row in converters if row.is_pass}
     here, edges = source, list[tuple[Converter, int]]()
     for index, name in enumerate(waypoints):
-        if name in passes:
-            way = _way_to_pass(here, name, converters)
-        elif name in formats:
-            way = shortest(here, name, converters)
-        else:
-            raise _unknown(name, formats, passes)
+        require_known(name, converters)
+        way = _way_to_pass(here, name, converters) if name in passes else shortest(here, name, converters)
         if way is None:
             ends = ", ".join(reachable(here, converters)) or "none"
             raise UsageError(f"no route leads from {here} to {name}", hint=f"formats that {here} can become: {ends}")
@@ -75,13 +70,18 @@ def _way_to_pass(here: str, name: str, converters: Sequence[Converter]) -> list[
     return min(ways, key=len) if ways else None
 
 
-def _unknown(name: str, formats: set[str], passes: set[str]) -> UsageError:
+def require_known(name: str, converters: Sequence[Converter]) -> None:
+    """Raise UsageError unless the name is that of a format or of a pass."""
+    formats = {row.source for row in converters} | {row.target for row in converters}
+    passes = {row.name for row in converters if row.is_pass}
+    if name in formats | passes:
+        return
     layout = next((row for row in REPOSITORIES if row.name == name), None)
     if layout is not None:
         publish = f"mlconvert publish ARTIFACT REPOSITORY --to {name} --name NAME"
         what = f"'{name}' is a repository layout, not a format: artifacts are published to it"
-        return UsageError(what, hint=f"convert to {layout.formats[0]}, then: {publish}")
-    return UsageError(
+        raise UsageError(what, hint=f"convert to {layout.formats[0]}, then: {publish}")
+    raise UsageError(
         f"unknown format or pass '{name}'.{suggest(name, sorted(formats | passes))}",
         hint=f"formats: {', '.join(sorted(formats))}; passes: {', '.join(sorted(passes))}",
     )

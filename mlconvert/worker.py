@@ -12,13 +12,21 @@ import json
 import os
 import sys
 import traceback
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlconvert.artifact import Artifact
-from mlconvert.errors import ConversionFailed, MlconvertError, NotVerified, OutOfResources, ParityFailed
+from mlconvert.errors import (
+    ConversionFailed,
+    MlconvertError,
+    NotVerified,
+    OutOfResources,
+    ParityFailed,
+    RepositoryInvalid,
+)
 from mlconvert.registry import registry
 from mlconvert.signature import Signature
 
@@ -46,7 +54,7 @@ def _samples(request: Mapping[str, Any], out: Path) -> dict[str, Any]:
         if signature is None:
             raise NotVerified(
                 f"a model of the format {source.format} does not say what it takes, so no samples can be made for it",
-                hint="give some: --samples FILE (.npz, .npy, .csv or .parquet)",
+                hint="--samples FILE (.npz, .npy, .csv or .parquet)",
             )
         samples = generate_samples(signature, count=request["count"], seed=request["seed"])
     write_tensors(out, samples)
@@ -56,6 +64,7 @@ def _samples(request: Mapping[str, Any], out: Path) -> dict[str, Any]:
 
 def _convert(request: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """Run one converter; the result carries the artifact with its signature as its own runner reads it."""
+    from mlconvert.onnx_model.digests import known_sha256
     from mlconvert.tensors import read_tensors
 
     source = Artifact.from_json(request["source"])
@@ -81,6 +90,7 @@ def _convert(request: Mapping[str, Any], out: Path) -> dict[str, Any]:
             "renamed": renamed,
         },
         "depends": _dependencies(source),
+        "sha256": {str(path.relative_to(out)): known for path in made.files if (known := known_sha256(path))},
     }
 
 
@@ -161,7 +171,12 @@ def _rows(request: Mapping[str, Any], out: Path) -> dict[str, Any]:
     from mlconvert.tensors import write_tensors
     from mlconvert.tensors.rows import decode_rows
 
-    samples, reference = decode_rows(request["rows"])
+    try:
+        samples, reference = decode_rows(request["rows"])
+    except (KeyError, TypeError, ValueError, zlib.error) as error:
+        raise RepositoryInvalid(
+            f"the rows in the record are damaged: {error}", hint="convert the model again"
+        ) from error
     write_tensors(out / "samples", samples)
     write_tensors(out / "reference", reference)
     return {"rows": request["rows"]["count"]}

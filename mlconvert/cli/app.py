@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import math
 import signal
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from mlconvert.version import __version__
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 TERMINATED = 143  # 128 + SIGTERM
+CLEAN_UP_SECONDS = 3.0
 
 COMMANDS: tuple[tuple[str, Callable[..., Any], str], ...] = (
     ("convert", convert.convert, "Make"),
@@ -67,7 +69,7 @@ def application() -> typer.Typer:
 def run(argv: list[str]) -> int:
     """Run the command line; the exit code. Nothing but this function turns an error into text."""
     terminated: list[int] = []
-    previous = _on_terminate(terminated)
+    previous = _on_stop(terminated)
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     try:
         result = application()(args=argv, prog_name="mlconvert", standalone_mode=False)
@@ -86,8 +88,8 @@ def run(argv: list[str]) -> int:
         traceback.print_exc()
         return _end(argv, MlconvertError(f"{type(error).__name__}: {error}"))
     finally:
-        if previous is not None:
-            signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _stopped(*, terminated: bool) -> int:
@@ -102,10 +104,14 @@ def _usage(error: TyperException) -> UsageError:
 
 
 def _end(argv: list[str], error: MlconvertError) -> int:
+    if not error.message:  # what typer says when it has shown the help instead
+        return error.exit_code
     print_error(error)
     if "--json" in argv:  # stdout is JSON whatever happens
-        data = {"schema": "mlconvert.report/1", "ok": False, "exit_code": error.exit_code, "error": error.as_json()}
-        sys.stdout.write(json.dumps(data, indent=1) + "\n")
+        from mlconvert.report import to_json
+        from mlconvert.report.contents import failed_report
+
+        sys.stdout.write(to_json(error.report or failed_report("", error)))
     return error.exit_code
 
 
@@ -123,14 +129,27 @@ def print_error(error: MlconvertError) -> None:
         console.print(Text.assemble(("  try: ", "bold"), error.hint))
 
 
-def _on_terminate(seen: list[int]) -> Any:
-    """Make SIGTERM unwind like Ctrl-C, so that children are ended and scratch folders removed; note it in `seen`."""
+def _on_stop(seen: list[int]) -> dict[int, Any]:
+    """Make SIGTERM unwind like Ctrl-C, so that children are ended and scratch folders removed; note it in `seen`.
+
+    A second one that follows at once does not stop the clean-up. The handlers there were before, to be put back.
+    """
+    told = -math.inf
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the shape that signal wants
-        seen.append(number)
-        raise KeyboardInterrupt
+        nonlocal told
+        if number == signal.SIGTERM:
+            seen.append(number)
+        if time.monotonic() - told > CLEAN_UP_SECONDS:
+            told = time.monotonic()
+            raise KeyboardInterrupt
 
+    wanted = [signal.SIGTERM]
+    if (
+        signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    ):  # else a shell's background job, or a program's own
+        wanted.append(signal.SIGINT)
     try:
-        return signal.signal(signal.SIGTERM, stop)
+        return {number: signal.signal(number, stop) or signal.SIG_DFL for number in wanted}
     except ValueError:  # not in the main thread: the caller's program decides about signals
-        return None
+        return {}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mlconvert.cli import options
+
+if TYPE_CHECKING:
+    from mlconvert.recipe import Recipe
 
 
 def convert(
@@ -56,18 +59,20 @@ def convert(
     from mlconvert.cli.running import run_and_tell
     from mlconvert.converter import parse_settings
 
-    recipe, out = convert_recipe(
-        source,
-        to=to,
-        output=output,
-        source_format=source_format,
-        via=via or (),
-        settings=parse_settings(settings),
-        samples=samples,
-        rtol=rtol,
-        atol=atol,
-        verify=not no_verify,
-        weights=weights,
-        trust=trust,
-    )
-    return run_and_tell(recipe, out, single=True, reports=report or [], dry_run=dry_run, as_json=as_json)
+    def recipe() -> tuple[Recipe, Path | None]:
+        return convert_recipe(
+            source,
+            to=to,
+            output=output,
+            source_format=source_format,
+            via=via or (),
+            settings=parse_settings(settings),
+            samples=samples,
+            rtol=rtol,
+            atol=atol,
+            verify=not no_verify,
+            weights=weights,
+            trust=trust,
+        )
+
+    return run_and_tell(source, recipe, single=True, reports=report or [], dry_run=dry_run, as_json=as_json)

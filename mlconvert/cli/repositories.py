@@ -91,9 +91,10 @@ def rollback(
     mlconvert rollback models churn --version 3
     """
     from mlconvert.operations.publish import layout_of
+    from mlconvert.report.contents import shown
 
     done = layout_of(repository).rollback(repository, name, version)
     typer.echo(f"{name}: version {done.version} is the newest again (it was {done.previous})")
     for number, path in done.moved:
-        typer.echo(f"  version {number} is kept in {path}")
+        typer.echo(f"  version {number} is kept in {shown(path)}")
     return 0

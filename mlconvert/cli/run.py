@@ -35,8 +35,8 @@ def run(
     from mlconvert.recipe import load_recipe
 
     return run_and_tell(
-        load_recipe(recipe),
-        out,
+        str(recipe),
+        lambda: (load_recipe(recipe), out),
         names=tuple(target or ()),
         jobs=jobs,
         reports=report or [],

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from mlconvert.errors import MlconvertError
 
 if TYPE_CHECKING:
     from mlconvert.execution.planned import PlannedRun
@@ -14,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def run_and_tell(
-    recipe: Recipe,
-    out: Path | None,
+    location: str,
+    make: Callable[[], tuple[Recipe, Path | None]],
     *,
     single: bool = False,
     names: tuple[str, ...] = (),
@@ -24,35 +27,54 @@ def run_and_tell(
     dry_run: bool,
     as_json: bool,
 ) -> int:
-    """Plan and run the recipe, show and write its report; the exit code."""
+    """Plan and run the recipe that `make` gives with its output, show and write its report; the exit code.
+
+    Raises what ended it before the first step, when a report of that (about `location`) has been written.
+    """
     from mlconvert.cli.progress import progress
     from mlconvert.execution.execute import execute
     from mlconvert.execution.planned import plan_run
 
-    check_reports(reports)
-    planned = plan_run(recipe, out, single=single, names=names)
-    if dry_run:
-        show_plan(planned, as_json=as_json)
-        return 0
-    with progress([target.spec.name for target in planned.targets]) as observer:
-        report = execute(planned, jobs=jobs, observer=observer)
+    with failures_reported(location, reports):
+        recipe, out = make()
+        planned = plan_run(recipe, out, single=single, names=names)
+        if dry_run:
+            show_plan(planned, as_json=as_json)
+            return 0
+        with progress([target.spec.name for target in planned.targets]) as observer:
+            report = execute(planned, jobs=jobs, observer=observer)
     return tell(report, reports, as_json=as_json)
 
 
-def check_reports(paths: list[Path]) -> None:
-    """Refuse a report that could not be written, before the work rather than after it."""
+@contextlib.contextmanager
+def failures_reported(location: str, paths: list[Path]) -> Iterator[None]:
+    """Refuse reports that could not be written; write them about `location` too when the work ends before a step."""
     from mlconvert.report import check_report_path
+    from mlconvert.report.contents import failed_report
 
     for path in paths:
         check_report_path(path)
+    try:
+        yield
+    except MlconvertError as error:
+        error.report = failed_report(location, error)
+        write_reports(error.report, paths)
+        raise
+
+
+def write_reports(report: Mapping[str, Any], paths: list[Path]) -> None:
+    from mlconvert.report import write_report
+
+    for path in paths:
+        write_report(report, path)
+        sys.stderr.write(f"report: {path}\n")
 
 
 def tell(report: Mapping[str, Any], paths: list[Path], *, as_json: bool) -> int:
     """Write the reports, print the result, and give the exit code."""
-    from mlconvert.report import to_json, write_report
+    from mlconvert.report import to_json
 
-    for path in paths:
-        write_report(report, path)
+    write_reports(report, paths)
     if as_json:
         sys.stdout.write(to_json(report))
     else:
@@ -61,8 +83,6 @@ def tell(report: Mapping[str, Any], paths: list[Path], *, as_json: bool) -> int:
         from mlconvert.report import terminal
 
         terminal.render(report, Console(highlight=False))
-        for path in paths:
-            sys.stderr.write(f"report: {path}\n")
     code: int = report["exit_code"]
     return code
 

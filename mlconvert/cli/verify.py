@@ -34,7 +34,7 @@ def verify(
     """
     from mlconvert.api import verify_report
     from mlconvert.cli.progress import progress
-    from mlconvert.cli.running import check_reports, tell
+    from mlconvert.cli.running import failures_reported, tell
     from mlconvert.errors import UsageError
 
     if candidate is None and samples is not None:
@@ -42,8 +42,7 @@ def verify(
             "--samples goes with two models; one alone is tested on the rows of its record",
             hint=f"mlconvert verify REFERENCE {reference} --samples {samples}",
         )
-    check_reports(report or [])
-    with progress(["verify"]) as observer:
+    with failures_reported(reference, report or []), progress(["verify"]) as observer:
         outcome = verify_report(
             reference,
             candidate,

@@ -28,7 +28,7 @@ CONVERTERS: tuple[Converter, ...] = (
         "onnx",
         "onnx",
         "mlconvert.converters.lightgbm_to_onnx",
-        (p.LIGHTGBM, p.LIGHTGBM_ONNX, p.SKLEARN, p.ONNX),
+        (p.LIGHTGBM, p.LIGHTGBM_ONNX, p.LIGHTGBM_SKLEARN, p.ONNX),
         title="onnxmltools, from LightGBM's text file",
     ),
     Converter(
@@ -63,7 +63,7 @@ CONVERTERS: tuple[Converter, ...] = (
         "onnx",
         "onnx",
         "mlconvert.converters.xgboost_to_onnx",
-        (p.XGBOOST, p.XGBOOST_ONNX, p.SKLEARN, p.ONNX),
+        (p.XGBOOST, p.XGBOOST_ONNX, p.XGBOOST_SKLEARN, p.ONNX),
         title="onnxmltools, from XGBoost's json or ubj file",
     ),
     # --- ONNX to ONNX ---

@@ -36,7 +36,7 @@ def convert(
     """
     import torch
 
-    from mlconvert.onnx_model.files import finish_onnx, onnx_artifact, opset_of, read_onnx
+    from mlconvert.onnx_model.files import finish_onnx, onnx_artifact, opset_of, read_outline
     from mlconvert.readers import torch_axes as ax
     from mlconvert.readers.torch_archives import load_torchscript
     from mlconvert.readers.torch_export import export_program, require_axes, require_opset
@@ -81,7 +81,7 @@ def convert(
         where=where,
     )
     files = finish_onnx(target)
-    model = read_onnx(target, external_data=False)
+    model = read_outline(target)
     require_opset(opset_of(model), opset, where)
     renamed = {old: new for old, new in (input_names | output_names).items() if old != new}
     artifact = onnx_artifact(target, files, model=model, renamed=renamed)

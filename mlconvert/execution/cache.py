@@ -21,16 +21,17 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from mlconvert.artifact import file_sha256
 from mlconvert.errors import UsageError
 
-SCHEMA = "mlconvert.execution.cache/1"
+SCHEMA = "mlconvert.cache/1"
 DEFAULT_BYTES = 20 << 30
 IN_USE_SECONDS = 600.0
 ABANDONED_SECONDS = 86400.0
-LARGE = 1 << 30  # outputs above it are not copied here: only what is known of them is kept
+LARGE = 1 << 28  # outputs above it are not copied here: only what is known of them is kept
 
 
 def root_folder() -> Path:
@@ -49,11 +50,10 @@ def content_key(parts: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def file_digests(folder: Path) -> dict[str, str]:
-    """The sha256 of every file below the folder, by its path relative to it."""
-    return {
-        path.relative_to(folder).as_posix(): file_sha256(path) for path in sorted(folder.rglob("*")) if path.is_file()
-    }
+def file_digests(folder: Path, known: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+    """The sha256 of every file below the folder, by its path relative to it; those that are known are not read."""
+    paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {name: known.get(name) or file_sha256(path) for name, path in paths.items()}
 
 
 @dataclass(frozen=True)
@@ -109,13 +109,15 @@ def store(
     peak_rss_bytes: int,
     log: Path | None = None,
     placed: bool = False,
+    known: Mapping[str, str] = MappingProxyType({}),
 ) -> Entry:
     """Keep the files below `source` and the result under the key; the entry, its `folder` None if nothing was copied.
 
-    `placed`: the files will lie in the user's output as well, so that large ones need no second copy here. A cache
+    `placed`: the files will lie in the user's output as well, so that large ones need no second copy here. `known`:
+    the sha256 of files that were hashed while they were written, by their paths relative to `source`. A cache
     that cannot be written (no space, no permission) keeps nothing: it only ever spares time.
     """
-    files = file_digests(source)
+    files = file_digests(source, known)
     size = sum(path.stat().st_size for path in source.rglob("*") if path.is_file())
     keep = size <= (LARGE if placed else _bound() // 2)
     data = {

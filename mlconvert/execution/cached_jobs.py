@@ -43,7 +43,11 @@ def unwatched(event: Event) -> None:
 
 @dataclass(frozen=True)
 class Made:
-    """What a job gave: its result, its files (relative path -> sha256) and where they lie."""
+    """What a job gave: its result, its files (relative path -> sha256) and where they lie.
+
+    `folder` outlasts the run where it is the cache's, so that a request that names it can be run again. `fresh` is
+    where a job of this run left its files, which may be moved from there.
+    """
 
     result: Mapping[str, Any]
     files: Mapping[str, str]
@@ -51,6 +55,7 @@ class Made:
     seconds: float
     peak_rss_bytes: int
     cached: bool
+    fresh: Path | None = None
 
     @property
     def sha256(self) -> str:
@@ -123,16 +128,20 @@ class CachedJobs:
         except MlconvertError as error:
             self.observer(Event("failed", target, label, note=error.message))
             raise
+        result = dict(done.result)
+        known = result.pop("sha256", {})
         entry = cache.store(
             key,
-            done.result,
+            result,
             done.out,
             seconds=done.seconds,
             peak_rss_bytes=done.peak_rss_bytes,
             log=done.log,
             placed=placed,
+            known=known,
         )
-        return Made(done.result, entry.files, entry.folder or done.out, done.seconds, done.peak_rss_bytes, cached=False)
+        folder = entry.folder or done.out
+        return Made(result, entry.files, folder, done.seconds, done.peak_rss_bytes, cached=False, fresh=done.out)
 
 
 def surroundings(source: Artifact) -> dict[str, Any]:

@@ -212,12 +212,12 @@ def _place(
     staged = run.scratch / f"placed-{target.spec.name}"
     staged.mkdir()
     for path in artifact.files:
-        place = staged / path.relative_to(artifact.folder)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if alone and run.scratch in path.parents:
-            path.rename(place)  # too large for the cache, and no other target needs it
+        name = path.relative_to(artifact.folder)
+        (staged / name).parent.mkdir(parents=True, exist_ok=True)
+        if alone and made.fresh is not None:
+            (made.fresh / path.relative_to(made.folder)).rename(staged / name)  # no other target needs it
         else:
-            shutil.copyfile(path, place)
+            shutil.copyfile(path, staged / name)
     records.write_json(staged / destination.record.name, record)
     outputs.place(staged, destination, run.scratch)
 

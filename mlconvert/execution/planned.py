@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from mlconvert.execution.verification import require_samples, tolerances_for
 from mlconvert.formats import hint_for, source_artifact
 from mlconvert.parity.tolerance import Tolerances
 from mlconvert.plan import Plan, Waypoint, make_plan
-from mlconvert.recipe import PublishSpec, Recipe, TargetSpec
+from mlconvert.recipe import PublishSpec, Recipe, TargetSpec, locate
 from mlconvert.registry import registry
 from mlconvert.report.contents import shown
 from mlconvert.repositories import repository_named
@@ -49,15 +51,17 @@ def plan_run(
     `build/<recipe>` by default. `names` picks targets.
     """
     model = recipe.model
-    source = source_artifact(
-        model.location,
-        format=model.format,
-        weights=str(model.weights) if model.weights else None,
-        trusted=model.trust,
-        formats=registry().formats,
-    )
-    _check_leads_on(source)
-    require_samples(recipe.samples)
+    with _written(recipe, "model"):
+        source = source_artifact(
+            model.location,
+            format=model.format,
+            weights=str(model.weights) if model.weights else None,
+            trusted=model.trust,
+            formats=registry().formats,
+        )
+        _check_leads_on(source)
+    with _written(recipe, "samples"):
+        require_samples(recipe.samples)
     known = [target.name for target in recipe.targets]
     for name in names:
         if name not in known:
@@ -67,7 +71,10 @@ def plan_run(
     for spec in recipe.targets:
         if names and spec.name not in names:
             continue
-        waypoints = [Waypoint(step.name, step.options) for step in spec.steps]
+        waypoints = [
+            Waypoint(step.name, step.options, _place(recipe, "targets", spec.name, "steps", index))
+            for index, step in enumerate(spec.steps)
+        ]
         plan = make_plan(source.format, waypoints, registry().converters, spec.settings)
         if spec.parity.verify:
             for name in dict.fromkeys((source.format, *(step.converter.target for step in plan.steps))):
@@ -79,6 +86,7 @@ def plan_run(
         )
         if spec.filename:
             destination = replace(destination, main=destination.main.with_name(spec.filename))
+        _check_keeps_source(source, destination)
         outputs.check(destination)
         final = len(plan.steps) - 1
         tolerances = [
@@ -88,6 +96,32 @@ def plan_run(
     planned = PlannedRun(recipe, source, tuple(targets), base)
     _check_publishing(planned)
     return planned
+
+
+def _place(recipe: Recipe, *keys: str | int) -> Callable[[], str] | None:
+    file = recipe.file
+    return None if file is None else lambda: locate(file, keys)
+
+
+@contextlib.contextmanager
+def _written(recipe: Recipe, *keys: str | int) -> Iterator[None]:
+    """Say of an error about something in a recipe where that is written."""
+    try:
+        yield
+    except UsageError as error:
+        place = _place(recipe, *keys)
+        if place is not None:
+            told = error.where if error.where and error.where not in error.message else None
+            error.where = "\n".join(part for part in (place(), told) if part)
+        raise
+
+
+def _check_keeps_source(source: Artifact, destination: outputs.Destination) -> None:
+    """Refuse an output that would replace a file of the source."""
+    out = destination.out.resolve()
+    for file in source.files:
+        if file.resolve() == out or (destination.whole and file.resolve().is_relative_to(out)):
+            raise UsageError(f"the output {shown(destination.out)} is where the source is", hint="choose another -o")
 
 
 def _check_publishing(planned: PlannedRun) -> None:

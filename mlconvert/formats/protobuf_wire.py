@@ -10,7 +10,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, overload
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 
@@ -42,16 +42,27 @@ class WireError(ValueError):
         self.truncated = truncated
 
 
+class Data(Protocol):
+    """What a message is read from: bytes, a mapped file, or anything that is indexed like them."""
+
+    @overload
+    def __getitem__(self, at: int, /) -> int: ...
+
+    @overload
+    def __getitem__(self, at: slice, /) -> bytes: ...
+
+
 class Span(NamedTuple):
-    """Where the bytes of a field lie; for a varint `start` is its value."""
+    """Where the bytes of a field lie; for a varint `start` is its value. `begin` is where its key lies."""
 
     field: int
     wire_type: int
     start: int
     end: int
+    begin: int
 
 
-def _varint(data: bytes | mmap.mmap, at: int, end: int) -> tuple[int, int]:
+def _varint(data: Data, at: int, end: int) -> tuple[int, int]:
     value = shift = 0
     while at < end:
         byte = data[at]
@@ -65,15 +76,16 @@ def _varint(data: bytes | mmap.mmap, at: int, end: int) -> tuple[int, int]:
     raise WireError("the file ends inside a number", truncated=True)
 
 
-def fields(data: bytes | mmap.mmap, start: int, end: int) -> Iterator[Span]:
+def fields(data: Data, start: int, end: int) -> Iterator[Span]:
     """The fields of the message in data[start:end]. Raises WireError where the bytes are not one."""
     at = start
     while at < end:
+        begin = at
         key, at = _varint(data, at, end)
         number, wire_type = key >> 3, key & 7
         if wire_type == VARINT:
             value, at = _varint(data, at, end)
-            yield Span(number, wire_type, value, value)
+            yield Span(number, wire_type, value, value, begin)
             continue
         if wire_type == LENGTH:
             size, at = _varint(data, at, end)
@@ -83,7 +95,7 @@ def fields(data: bytes | mmap.mmap, start: int, end: int) -> Iterator[Span]:
             raise WireError(f"unknown wire type {wire_type}", field=number)
         if at + size > end:
             raise WireError(f"field {number} ends {at + size - end} bytes after the end", field=number, truncated=True)
-        yield Span(number, wire_type, at, at + size)
+        yield Span(number, wire_type, at, at + size, begin)
         at += size
 
 

@@ -17,14 +17,22 @@ from typing import TYPE_CHECKING, Any
 
 from mlconvert.artifact import Artifact
 from mlconvert.errors import ConversionFailed
+from mlconvert.formats.protobuf_wire import LENGTH, VARINT, Data, fields
 from mlconvert.onnx_model.external import (
+    ELSEWHERE,
+    LARGE,
+    PROTOBUF_LIMIT,
+    Held,
     external_bytes,
+    is_elsewhere,
     is_external,
-    load_weights,
+    load_tensor,
     open_external,
     refer,
-    set_raw,
+    repeated,
+    serialise,
     weight_bytes,
+    write_inline,
     write_weights,
 )
 from mlconvert.onnx_model.graphs import (
@@ -37,6 +45,7 @@ from mlconvert.onnx_model.graphs import (
     rename_tensors,
     tensors_of,
 )
+from mlconvert.onnx_model.splicing import FileBytes, left_out
 
 if TYPE_CHECKING:
     import onnx
@@ -52,6 +61,7 @@ __all__ = [
     "onnx_signature",
     "opset_of",
     "read_onnx",
+    "read_outline",
     "rename_tensors",
     "weight_bytes",
     "write_onnx",
@@ -60,7 +70,8 @@ __all__ = [
 EXTERNAL_ABOVE = 1 << 30
 """Weights of more bytes than this go to a file of their own (protobuf ends at 2 GB)."""
 
-PROTOBUF_LIMIT = (1 << 31) - 1
+HELD = 16 << 20
+"""Files of up to this many bytes are read at once: that is quicker where there are many nodes."""
 
 _DTYPE_NEEDS_IR = {
     "FLOAT8E4M3FN": 9, "FLOAT8E4M3FNUZ": 9, "FLOAT8E5M2": 9, "FLOAT8E5M2FNUZ": 9, "UINT4": 10, "INT4": 10,
@@ -78,12 +89,24 @@ def read_onnx(path: Path, *, external_data: bool = True) -> onnx.ModelProto:
     Raises ConversionFailed, with the file's name, when the file is missing, empty, text, cut off, has bytes after
     its end, is not a complete model, or when its external data is missing, too short or outside its folder.
     """
+    model = read_outline(path)
+    for tensor in tensors_of(model):
+        if is_external(tensor) and (external_data or is_elsewhere(tensor)):
+            load_tensor(tensor, path)
+    return model
+
+
+def read_outline(path: Path) -> onnx.ModelProto:
+    """The model in a file without its large weights, wherever they are; they are checked as `read_onnx` checks them.
+
+    Initializers of 64 kB or more hold no bytes. `load_weights(model, path)` and `array_of(tensor, path)` read them,
+    `write_onnx(model, target, weights_of=path)` copies them. Other tools do not take such a model.
+    """
     model = _read_graph(path)
     for tensor in tensors_of(model):
         if is_external(tensor):
-            with open_external(tensor, path) as (_, stream, length):
-                if external_data:
-                    set_raw(tensor, stream.read(length))
+            with open_external(tensor, path):
+                pass
     return model
 
 
@@ -91,7 +114,7 @@ def external_data_files(path: Path) -> tuple[Path, ...]:
     """The files of weights that a model names, checked as `read_onnx` checks them; none of them is read."""
     files: dict[Path, None] = {}
     for tensor in tensors_of(_read_graph(path)):
-        if is_external(tensor):
+        if is_external(tensor) and not is_elsewhere(tensor):
             with open_external(tensor, path) as (file, _, _):
                 files[file] = None
     return tuple(files)
@@ -115,15 +138,15 @@ def _read_graph(path: Path) -> onnx.ModelProto:
                 what = f"not an ONNX model: {size} bytes, where 2 GB are the most that one protobuf file can hold"
                 raise ConversionFailed(what, where=str(path), hint="weights of that size go to an external data file")
             stream.seek(0)
-            data = stream.read()
+            data: Data = stream.read() if size <= HELD else FileBytes(stream)
+            _check_top_level(data, size, onnx.ModelProto.DESCRIPTOR)
+            outline, places = left_out(data, size, LARGE, ELSEWHERE)
+        model = onnx.ModelProto.FromString(outline)
     except OSError as error:
         raise ConversionFailed(f"cannot read the ONNX model: {error.strerror}", where=str(path)) from error
-    try:
-        _check_top_level(data, onnx.ModelProto.DESCRIPTOR)
-        model = onnx.ModelProto.FromString(data)
-    except (ValueError, DecodeError) as error:
+    except (ValueError, IndexError, DecodeError) as error:  # IndexError: it became shorter meanwhile
         raise ConversionFailed(f"not an ONNX model, or a damaged one: {error}", where=str(path)) from error
-    problem = _incomplete(model)
+    problem = _incomplete(model) or _not_left_out(model, places)
     if problem:
         raise ConversionFailed(f"not a complete ONNX model: {problem}", where=str(path))
     return model
@@ -134,51 +157,33 @@ def _is_text(head: bytes) -> bool:
     return not any(byte < 32 and byte not in b"\t\n\r\f" for byte in head)
 
 
-def _check_top_level(data: bytes, descriptor: Any) -> None:
+def _check_top_level(data: Data, size: int, descriptor: Any) -> None:
     """Raise ValueError unless the bytes are whole fields that a model has, those that are single at most once.
 
     A protobuf parser skips fields that it does not know and merges repeated ones: it takes rubbish, and two models
     in a row, for a model.
     """
-    fields = {field.number: field for field in descriptor.fields}
+    known = {field.number: field for field in descriptor.fields}
     seen: set[int] = set()
-    position = 0
-    while position < len(data):
-        start = position
-        tag, position = _varint(data, position)
-        number, wire = tag >> 3, tag & 7
-        field = fields.get(number)
-        expected = None if field is None else (0 if field.cpp_type in (field.CPPTYPE_INT64, field.CPPTYPE_INT32) else 2)
-        if field is None or wire != expected:
-            raise ValueError(f"byte {start} is no part of a model")
-        if number in seen and not _repeated(field):
-            raise ValueError(f"byte {start} begins a second '{field.name}'")
-        seen.add(number)
-        value, position = _varint(data, position)
-        if wire == 2:
-            position += value
-    if position > len(data):
-        raise ValueError(f"cut off: {position - len(data)} bytes are missing at the end")
+    for span in fields(data, 0, size):
+        field = known.get(span.field)
+        if field is None or span.wire_type != _wire_type(field):
+            raise ValueError(f"byte {span.begin} is no part of a model")
+        if span.field in seen and not repeated(field):
+            raise ValueError(f"byte {span.begin} begins a second '{field.name}'")
+        seen.add(span.field)
 
 
-def _repeated(field: Any) -> bool:
-    # protobuf 6.31 brought is_repeated and made label a deprecation warning.
-    if hasattr(field, "is_repeated"):
-        return bool(field.is_repeated)
-    return bool(field.label == field.LABEL_REPEATED)
+def _wire_type(field: Any) -> int:
+    return VARINT if field.cpp_type in (field.CPPTYPE_INT64, field.CPPTYPE_INT32) else LENGTH
 
 
-def _varint(data: bytes, position: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if position >= len(data):
-            raise ValueError("cut off in the middle of a field")
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-    raise ValueError(f"byte {position} is no part of a model")
+def _not_left_out(model: onnx.ModelProto, places: frozenset[int]) -> str | None:
+    """An outline that was taken for a model and written: where its weights were then is not where they would be now."""
+    left = [model.graph.initializer[place] for place in sorted(places)]
+    ours = {id(tensor) for tensor in left}
+    lost = next((one.name for one in tensors_of(model) if is_elsewhere(one) and id(one) not in ours), None)
+    return None if lost is None else f"external data of the tensor '{lost}' has no usable location"
 
 
 def _incomplete(model: onnx.ModelProto) -> str | None:
@@ -201,32 +206,31 @@ def _incomplete(model: onnx.ModelProto) -> str | None:
 # --- writing ---
 
 
-def write_onnx(model: onnx.ModelProto, target: Path, *, weights_of: Path | None = None) -> tuple[Path, ...]:
+def write_onnx(model: onnx.ModelProto, target: Path, *, weights_of: Path | Held | None = None) -> tuple[Path, ...]:
     """Write a model and return its files, the main one first.
 
     Doc strings, exporters' metadata and local paths are dropped, the IR version is the lowest that the model's
     operators and types allow (a lower one of its own stays), and the model is checked as it lies on disk. Weights of
     more than 1 GB in all go to `<target.name>.data`; their tensors in `model` then refer to that file and hold no
-    bytes themselves. Tensors whose data is still external are taken from beside the model file `weights_of`.
+    bytes themselves. Tensors whose data is still external are taken from beside the model file `weights_of` (which
+    may be the target), or from what an exporter holds. Large ones pass through memory one at a time.
     Raises ConversionFailed, and leaves no file, when the model is not valid.
     """
     tidy(model)
     data = target.with_name(f"{target.name}.data")
     external = weight_bytes(model) > EXTERNAL_ABOVE
-    partial = data.with_name(f"{data.name}.part")
+    partial, partial_data = (path.with_name(f"{path.name}.part") for path in (target, data))
     try:
         if external:
-            write_weights(model, partial, data.name, weights_of)
+            write_weights(model, partial_data, data.name, weights_of)
+            partial.write_bytes(serialise(model, target))
+            partial_data.replace(data)
         else:
-            load_weights(model, weights_of)
-        serialised = _serialise(model, target)
-        if external:
-            partial.replace(data)
-        target.write_bytes(serialised)
-        del serialised
+            write_inline(model, partial, weights_of)
+        partial.replace(target)
         _check(target)
     except BaseException:
-        for path in (partial, data, target):
+        for path in (partial, partial_data, data, target):
             path.unlink(missing_ok=True)
         raise
     return (target, data) if external else (target,)
@@ -237,7 +241,7 @@ def finish_onnx(path: Path) -> tuple[Path, ...]:
 
     Of a model with more than 1 GB of external data only the graph is loaded, and one data file is moved, not copied.
     """
-    model = read_onnx(path, external_data=False)
+    model = read_outline(path)
     old = external_data_files(path)
     data = path.with_name(f"{path.name}.data")
     total = weight_bytes(model)
@@ -245,10 +249,12 @@ def finish_onnx(path: Path) -> tuple[Path, ...]:
     if len(old) == 1 and total > EXTERNAL_ABOVE and inline < EXTERNAL_ABOVE:
         tidy(model)
         for tensor in tensors_of(model):
-            if is_external(tensor):
+            if is_elsewhere(tensor):
+                load_tensor(tensor, path)
+            elif is_external(tensor):
                 with open_external(tensor, path) as (_, stream, length):
                     refer(tensor, data.name, stream.tell(), length)
-        path.write_bytes(_serialise(model, path))
+        path.write_bytes(serialise(model, path))
         old[0].replace(data)
         data.chmod(stat.S_IMODE(path.stat().st_mode))  # onnx and torch write data files that only their user can read
         _check(path)
@@ -270,7 +276,7 @@ def onnx_artifact(
 ) -> Artifact:
     """The artifact of a model that `write_onnx` or `finish_onnx` wrote; its facts name opsets and IR version."""
     if model is None:
-        model = read_onnx(target, external_data=False)
+        model = read_outline(target)
     opsets = {entry.domain or "ai.onnx": int(entry.version) for entry in model.opset_import}
     return Artifact(
         format="onnx",
@@ -342,21 +348,21 @@ def _lowest_ir(model: onnx.ModelProto) -> int:
     return max(of_opsets, least_ir(model)[0])
 
 
-def _serialise(model: onnx.ModelProto, target: Path) -> bytes:
-    from google.protobuf.message import EncodeError
-
-    try:
-        return bytes(model.SerializeToString(deterministic=True))
-    except (EncodeError, ValueError) as error:
-        what = f"the graph cannot be written: {error}"
-        hint = "constants of more than 2 GB must be initializers"
-        raise ConversionFailed(what, where=str(target), hint=hint) from error
-
-
 def _check(path: Path) -> None:
+    """Let onnx check a file; the bytes of large weights, which `read_outline` checks, stay where they are."""
     import onnx
 
+    model = read_outline(path)
+    checked = path
     try:
-        onnx.checker.check_model(str(path.resolve()))
+        if any(map(is_elsewhere, model.graph.initializer)):
+            checked = path.with_name(f".{path.name}.outline")
+            for tensor in filter(is_elsewhere, model.graph.initializer):
+                tensor.external_data[0].value = path.name  # to onnx, the whole model is their file of weights
+            checked.write_bytes(serialise(model, path))
+        onnx.checker.check_model(str(checked.resolve()))
     except (onnx.checker.ValidationError, RuntimeError, ValueError) as error:
         raise ConversionFailed(f"the model is not valid ONNX: {error}", where=str(path)) from error
+    finally:
+        if checked != path:
+            checked.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlconvert.artifact import Artifact
 from mlconvert.errors import ConversionFailed, NotVerified
-from mlconvert.onnx_model.files import external_bytes, onnx_artifact, onnx_signature, read_onnx, write_onnx
+from mlconvert.onnx_model.files import external_bytes, onnx_artifact, onnx_signature, read_outline, write_onnx
 from mlconvert.onnx_model.sessions import open_session
 from mlconvert.signature import Signature
 
@@ -61,7 +61,7 @@ def write_pass(
     """
     keep_interface(model, before, what, dtypes=dtypes)
     files = write_onnx(model, target, weights_of=weights_of)
-    written = read_onnx(target, external_data=False)
+    written = read_outline(target)
     artifact = onnx_artifact(target, files, model=written, facts=facts)
     assert artifact.signature is not None
     same_interface(before.signature, artifact.signature, what, dtypes=dtypes)

@@ -36,7 +36,7 @@ def inspect_artifact(location: str, *, trust: bool = False) -> dict[str, Any]:
         except MlconvertError as error:
             why = error.message
     return {
-        "schema": "mlconvert.operations.inspect/1",
+        "schema": "mlconvert.inspection/1",
         "path": shown(artifact.location),
         "format": artifact.format,
         "sha256": source_sha256(artifact),

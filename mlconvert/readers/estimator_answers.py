@@ -56,6 +56,9 @@ def table_of(estimator: Any, inputs: Mapping[str, np.ndarray]) -> Any:
     if names and set(names) <= inputs.keys():
         import pandas as pd
 
+        if extra := sorted(inputs.keys() - set(names)):
+            what = f"the samples have columns that the model does not take: {', '.join(extra)}"
+            raise UsageError(what, hint="remove them (the labels, perhaps) from the samples")
         # pandas finds the dtype itself: its own string type in pandas 3, object in pandas 2.
         return pd.DataFrame({name: _column(name, inputs[name]) for name in names})
     if "input" not in inputs:

@@ -7,24 +7,27 @@ and gives another opset than the one asked for without a word; all of that is pu
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlconvert.artifact import Artifact
 from mlconvert.errors import ConversionFailed, OutOfResources, UsageError
-from mlconvert.onnx_model.files import finish_onnx, onnx_artifact, opset_of, read_onnx
+from mlconvert.onnx_model.external import ELSEWHERE, LARGE, Held
+from mlconvert.onnx_model.files import onnx_artifact, opset_of, read_outline, write_onnx
 from mlconvert.readers.torch_archives import quiet_torch
 from mlconvert.readers.torch_axes import SYMBOL, Axes, fixed_hint, rename_expression
 from mlconvert.readers.torch_modules import is_out_of_memory
 from mlconvert.signature import Axis
 
 if TYPE_CHECKING:
+    import onnx
     import onnx_ir
     import torch
 
 LOWEST_OPSET = 18  # of the exporter's own operators; older ones come from a converter that often gives up
-STREAMED_ABOVE = 64 << 20  # bytes of weights that are written beside the graph, not copied into it in memory first
 REASON = 400  # characters of torch's own words in a message
 
 _SPECIALISED = (
@@ -121,18 +124,17 @@ def finish_program(
     _name_values(program.model, [*graph.inputs, *graph.outputs], [*inputs, *outputs])
     _name_axes(program.model, symbols, input_axes, output_axes, where)
     _forget_traces(program.model)
-    size = sum(value.const_value.nbytes for value in graph.initializers.values() if value.const_value is not None)
     try:
         with quiet_torch():
-            program.save(target, external_data=size > STREAMED_ABOVE)
-    except (OSError, MemoryError):
+            model, held = _outline(program.model)
+            files = write_onnx(model, target, weights_of=held)
+    except (OSError, MemoryError, ConversionFailed):
         raise
     except Exception as error:
         what = f"the exported graph cannot be written: {short_reason(list(_chain(error)))}"
         raise ConversionFailed(what, where=where) from error
     try:
-        files = finish_onnx(target)
-        model = read_onnx(target, external_data=False)
+        model = read_outline(target)
         require_opset(opset_of(model), opset, where)
         artifact = onnx_artifact(target, files, model=model, renamed=renamed)
         require_axes(artifact, inputs, outputs, input_axes, where)
@@ -141,6 +143,31 @@ def finish_program(
             path.unlink(missing_ok=True)
         raise
     return artifact
+
+
+def _outline(model: onnx_ir.Model) -> tuple[onnx.ModelProto, Held]:
+    """The model as a protobuf message without its large weights, and these, which stay where torch has them."""
+    import onnx_ir
+
+    held: dict[str, Callable[[], memoryview]] = {}
+    for name, value in model.graph.initializers.items():
+        tensor = value.const_value
+        if tensor is None or tensor.nbytes < LARGE or tensor.dtype == onnx_ir.DataType.STRING:
+            continue
+        held[name] = partial(_buffer, tensor)
+        value.const_value = onnx_ir.ExternalTensor(
+            ELSEWHERE, 0, tensor.nbytes, tensor.dtype, shape=tensor.shape, name=name
+        )
+    return onnx_ir.to_proto(model), held
+
+
+def _buffer(tensor: onnx_ir.TensorProtocol) -> memoryview:
+    """A tensor's bytes as ONNX stores them; no copy where it lies in memory just so."""
+    import numpy as np
+
+    if tensor.dtype.bitwidth < 8 or sys.byteorder == "big":
+        return memoryview(tensor.tobytes())
+    return np.ascontiguousarray(tensor.numpy()).reshape(-1).view(np.uint8).data
 
 
 def require_opset(found: int | None, asked: int, where: str) -> None:

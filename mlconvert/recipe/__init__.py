@@ -11,7 +11,7 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,10 @@ class TargetSpec:
 
 @dataclass(frozen=True)
 class Recipe:
-    """`folder` is what relative paths in the recipe are relative to; the paths here are absolute already."""
+    """`folder` is what relative paths in the recipe are relative to; the paths here are absolute already.
+
+    `file` is the recipe's own, None for one that was not read from a file.
+    """
 
     name: str
     model: ModelSpec
@@ -96,6 +99,7 @@ class Recipe:
     targets: tuple[TargetSpec, ...]
     limits: LimitsSpec = field(default_factory=LimitsSpec)
     folder: Path = field(default_factory=Path)
+    file: Path | None = None
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -108,7 +112,7 @@ def load_recipe(path: Path) -> Recipe:
 
     document = read_document(path)
     check_document(document)
-    return _recipe(document.value, path.stem, Path(os.path.realpath(path.parent)))
+    return replace(_recipe(document.value, path.stem, Path(os.path.realpath(path.parent))), file=path)
 
 
 def locate(path: Path, keys: Sequence[str | int]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from mlconvert import packages
 from mlconvert.artifact import Artifact
+from mlconvert.errors import MlconvertError
 from mlconvert.version import __version__
 
 SCHEMA = "mlconvert.report/1"
@@ -34,6 +35,23 @@ def report_of(
         "fingerprint": None,
         "seconds": seconds,
     }
+
+
+def failed_report(location: str, error: MlconvertError) -> dict[str, Any]:
+    """The report of a run that ended before its first step, so that whoever waits for one finds it."""
+    entry: dict[str, Any] = {
+        "name": "plan",
+        "path": None,
+        "format": None,
+        "sha256": None,
+        "bytes": None,
+        "ok": False,
+        "exit_code": error.exit_code,
+        "steps": [],
+        "error": error.as_json(),
+    }
+    report = report_of(Artifact("", location, ()), "", [entry], (), 0.0)
+    return {**report, "source": {"path": shown(location), "format": None, "sha256": None}}
 
 
 def source_of(source: Artifact, sha256: str) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def _cases(target: Mapping[str, Any]) -> Iterator[Case]:
     failed = False
     for index, step in enumerate(target["steps"], 1):
         name = f"{index} {verdicts.step_name(step['converter'])}"
-        yield Case(name, seconds=step["seconds"] or 0.0)
+        yield Case(name, seconds=0.0 if step["cached"] else step["seconds"] or 0.0)
         for case in _parity_cases(name, step["parity"]):
             failed = failed or case.kind == "failure"
             yield case

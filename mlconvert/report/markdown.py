@@ -15,16 +15,21 @@ _WORDS = {"verified": "verified", "not verified": "not verified", "failed": "**f
 
 def render(report: Mapping[str, Any]) -> str:
     """The whole document, with a line feed at its end."""
-    source = report["source"]
     blocks = [
         f"# mlconvert: {verdicts.headline(report)}",
-        f"Source: {_code(source['path'])} ({source['format']}), sha256 {_code(_short(source['sha256']))}",
+        _source(report["source"]),
         _summary(report),
     ]
     for target in report["targets"]:
         blocks += _target(target)
     blocks += _environment(report)
     return "\n\n".join(blocks) + "\n"
+
+
+def _source(source: Mapping[str, Any]) -> str:
+    if source["sha256"] is None:  # the run ended before it was read
+        return f"Source: {_code(source['path'])}"
+    return f"Source: {_code(source['path'])} ({source['format']}), sha256 {_code(_short(source['sha256']))}"
 
 
 def _summary(report: Mapping[str, Any]) -> str:

@@ -48,7 +48,7 @@ def is_comparison(target: Mapping[str, Any]) -> bool:
 
 def route(report: Mapping[str, Any], target: Mapping[str, Any], arrow: str = " → ") -> str:
     """`lightgbm → onnx → optimize`."""
-    source = report["source"]["format"]
+    source = report["source"]["format"] or "?"  # the run ended before it was recognised
     if is_comparison(target):
         return f"{target['format']} against {source}"
     return arrow.join([source, *(step_name(step["converter"]) for step in target["steps"])])

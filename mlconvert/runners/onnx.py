@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mlconvert.artifact import Artifact
 from mlconvert.converter import Session
 from mlconvert.errors import ConversionFailed, OutOfResources
-from mlconvert.onnx_model.files import external_bytes, onnx_signature, read_onnx
+from mlconvert.onnx_model.files import external_bytes, onnx_signature, read_outline
 from mlconvert.onnx_model.sessions import error_text, open_session
 from mlconvert.signature import Signature
 
@@ -22,8 +22,8 @@ BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
 
 
 def signature(artifact: Artifact) -> Signature:
-    """The model's inputs and outputs, from its graph alone: weights in other files are not read."""
-    return onnx_signature(read_onnx(artifact.path, external_data=False))
+    """The model's inputs and outputs, from its graph alone: weights are not read."""
+    return onnx_signature(read_outline(artifact.path))
 
 
 def load(artifact: Artifact) -> Session:
@@ -32,7 +32,7 @@ def load(artifact: Artifact) -> Session:
     Raises ConversionFailed for a file that is not a valid model (external data outside its folder included) and for
     an output that is no tensor; NotVerified for a valid model with an operator that the CPU provider does not have.
     """
-    model = read_onnx(artifact.path, external_data=False)
+    model = read_outline(artifact.path)
     spec = onnx_signature(model)
     session = open_session(artifact.path, external_bytes(model))
     del model

@@ -245,7 +245,7 @@ def test_json_error(here, capsys):
     told = json.loads(capsys.readouterr().out)
     assert told["ok"] is False
     assert told["exit_code"] == 2
-    assert "nope.txt" in told["error"]["message"]
+    assert "nope.txt" in told["targets"][0]["error"]["message"]
 
 
 # --- the output ---
@@ -278,3 +278,29 @@ def test_output_of_ours_that_was_changed(here, capsys, trained):
 def test_output_below_a_file(here, capsys, trained):
     (here / "file").write_text("")
     fails(capsys, 2, "convert", trained("breast_cancer.txt"), "--to", "onnx", "-o", "file/out")
+
+
+def test_output_that_is_the_source(here, capsys, small_onnx):
+    """Converting in place would lose the source: by its file, and by the folder that it lies in."""
+    (here / "model").mkdir()
+    shutil.copy(small_onnx, here / "model" / "model.onnx")
+    passes = ("--to", "onnx", "--via", "optimize")
+    assert "is where the source is" in fails(capsys, 2, "convert", "model", *passes)
+    told = fails(capsys, 2, "convert", "model/model.onnx", *passes, "-o", "model/model.onnx")
+    assert "is where the source is" in told
+
+
+def test_recipe_errors_name_their_line(here, capsys, trained):
+    shutil.copy(trained("breast_cancer.txt"), here / "model.txt")
+    (here / "recipe.yaml").write_text("model: model.txt\ntargets:\n  t:\n    steps:\n      - onnx: {opst: 17}\n")
+    told = fails(capsys, 2, "run", "recipe.yaml")
+    assert "recipe.yaml:5:" in told
+    assert "Did you mean 'opset'?" in told
+    (here / "recipe.yaml").write_text("model: nope.txt\ntargets:\n  t: {steps: [onnx]}\n")
+    assert "recipe.yaml:1:" in fails(capsys, 2, "run", "recipe.yaml")
+
+
+def test_a_report_is_written_also_when_nothing_could_begin(here, capsys):
+    assert main(["convert", "nope.txt", "--to", "onnx", "--report", "r.xml", "--report", "r.json"]) == 2
+    assert json.loads((here / "r.json").read_text())["exit_code"] == 2
+    assert 'errors="1"' in (here / "r.xml").read_text()

@@ -119,4 +119,4 @@ def test_with_json_a_wrong_use_is_told_as_json():
         done = child(code, line)
         data = json.loads(done.stdout)
         assert (done.returncode, data["ok"], data["exit_code"]) == (2, False, 2)
-        assert data["error"]["error"] == "UsageError"
+        assert data["targets"][0]["error"]["error"] == "UsageError"

@@ -258,20 +258,56 @@ def test_the_weights_of_the_file_are_those_of_the_graph(model, tmp_path):
     agree(source, made, normal(input=(3, 4)))
 
 
-def test_a_graph_with_external_data(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(torch_export, "STREAMED_ABOVE", 10)
+@pytest.fixture
+def streamed(monkeypatch):
+    """From here on every weight goes from torch to the file without a copy in the graph."""
+    monkeypatch.setattr("mlconvert.readers.torch_export.LARGE", 1)
+    monkeypatch.setattr("mlconvert.onnx_model.external.LARGE", 1)
+
+
+def test_a_graph_with_external_data(model, tmp_path, monkeypatch, streamed):
     monkeypatch.setattr("mlconvert.onnx_model.files.EXTERNAL_ABOVE", 10)
+    monkeypatch.setattr("mlconvert.onnx_model.external.SMALL", 64)
     source = model("Conv")
     made = convert(source, tmp_path / "m.onnx", samples=normal(image=(2, 3, 8, 8)))
     assert made.files == (tmp_path / "m.onnx", tmp_path / "m.onnx.data")
     agree(source, made, normal(image=(3, 3, 8, 8)))
 
 
-def test_weights_that_were_streamed_end_up_in_the_graph(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(torch_export, "STREAMED_ABOVE", 10)
-    made = convert(model("Conv"), tmp_path / "m.onnx", samples=normal(image=(2, 3, 8, 8)))
+@pytest.mark.parametrize("name", ["Conv", "Lstm"])
+def test_streamed_weights_make_the_file_that_others_make(model, tmp_path, monkeypatch, name):
+    samples = normal(image=(2, 3, 8, 8)) if name == "Conv" else normal(x=(2, 5, 4))
+    whole = convert(model(name), tmp_path / "whole.onnx", samples=samples)
+    monkeypatch.setattr("mlconvert.readers.torch_export.LARGE", 1)
+    monkeypatch.setattr("mlconvert.onnx_model.external.LARGE", 1)
+    asked = []
+    buffer = torch_export._buffer
+    monkeypatch.setattr(torch_export, "_buffer", lambda tensor: (asked.append(tensor.name), buffer(tensor))[1])
+    made = convert(model(name), tmp_path / "m.onnx", samples=samples)
+    assert asked, "no weight was streamed"
     assert list(tmp_path.glob("m.onnx*")) == [tmp_path / "m.onnx"]
-    agree(model("Conv"), made, normal(image=(3, 3, 8, 8)))
+    assert made.path.read_bytes() == whole.path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "dtype", ["float16", "bfloat16", "float64", "int8", "bool", "int64", "float8_e4m3fn", "complex64"]
+)
+def test_a_streamed_tensor_is_what_onnx_stores(dtype):
+    from torch.onnx._internal.exporter._core import TorchTensor
+
+    values = (torch.arange(24).reshape(4, 6) % 5).to(getattr(torch, dtype))
+    for tensor in (TorchTensor(values), TorchTensor(values.T), TorchTensor(values[:, ::2]), TorchTensor(values[0, 0])):
+        assert bytes(torch_export._buffer(tensor)) == tensor.tobytes()
+    plain = TorchTensor(values)
+    assert np.shares_memory(np.frombuffer(torch_export._buffer(plain), np.uint8), plain.numpy().view(np.uint8))
+
+
+def test_four_bit_weights_are_packed():
+    import onnx_ir
+
+    values = np.arange(8).reshape(2, 4).astype(onnx_ir.DataType.INT4.numpy())
+    tensor = onnx_ir.Tensor(values, dtype=onnx_ir.DataType.INT4)
+    assert bytes(torch_export._buffer(tensor)) == bytes([0x10, 0x32, 0x54, 0x76])
 
 
 @pytest.mark.parametrize("opset", [20, 23])

@@ -14,7 +14,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -120,7 +120,7 @@ def test_parity_that_fails_in_the_middle_of_a_chain_stops_it_there(here):
     markdown = (here.folder / "r.md").read_text()
     assert "exit code 5" in markdown
     assert "'y'" in markdown
-    failures = ElementTree.parse(here.folder / "r.xml").getroot().iter("failure")  # noqa: S314 - our own file
+    failures = ET.parse(here.folder / "r.xml").getroot().iter("failure")
     assert any("'y'" in (failure.get("message") or "") for failure in failures)
 
 
@@ -264,6 +264,7 @@ def test_a_format_that_the_server_does_not_take(here):
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_step_that_two_targets_share_may_be_too_large_for_the_cache(here, monkeypatch, jobs):
     monkeypatch.setattr(cache, "LARGE", 8)
+    monkeypatch.setenv("MLCONVERT_CACHE_BYTES", "16")
     recipe = here.recipe(
         """
         model: model.toy
@@ -297,7 +298,7 @@ def test_a_result_too_large_for_the_cache_is_found_where_it_was_placed(here, mon
     here.report(0, "verify", "out")
 
 
-def test_the_code_of_a_plugin_is_part_of_the_key(here, monkeypatch):
+def test_the_code_of_a_plugin_is_part_of_the_key(here):
     plugin = here.folder / "plugin"
     shutil.copytree(PLUGIN, plugin, ignore=shutil.ignore_patterns("__pycache__"))
     environment = dict(os.environ, PYTHONPATH=str(plugin), PYTHONDONTWRITEBYTECODE="1")
@@ -364,17 +365,15 @@ def test_a_module_that_the_factory_imports_is_part_of_the_key(here):
     (here.folder / "helper.py").write_text(HELPER)
     np.savez(here.folder / "rows.npz", x=np.arange(12, dtype=np.float32).reshape(4, 3))
     command = ["convert", "network.py:build", "--to", "onnx", "-o", "out", "--samples", "rows.npz"]
-    first = here.report(0, *command)
+    here.report(0, *command)
     assert cached(here.report(0, *command)) == [True]
     (here.folder / "helper.py").write_text(ANOTHER)
     report = here.report(5, *command)
     assert cached(report) == [False]
     assert "'output'" in report["targets"][0]["error"]["message"]
-    (here.folder / "helper.py").write_text(HELPER)
-    assert here.report(0, *command)["targets"][0]["sha256"] == first["targets"][0]["sha256"]
 
 
-def test_what_was_made_on_trust_is_not_handed_out_without_it(here, monkeypatch):
+def test_what_was_made_on_trust_is_not_handed_out_without_it(here):
     """Nor is what was read from it: samples, answers and comparisons have keys with the trust in them."""
     import pickle
 
@@ -388,8 +387,7 @@ def test_what_was_made_on_trust_is_not_handed_out_without_it(here, monkeypatch):
         ["verify", "model.pkl", "out"],
         ["samples", "model.pkl", "-o", "rows.npz"],
     ):
-        _, err = here.mlconvert(2, *command)
-        assert "--trust" in err
+        assert "--trust" in "".join(here.mlconvert(2, *command))
     here.report(0, "verify", "model.pkl", "out", "--trust")
     assert not (here.folder / "rows.npz").exists()
 
@@ -591,7 +589,7 @@ def test_reports_say_the_same_in_every_form(here):
     out, err = here.mlconvert(0, *convert("--report", "r/r.json", "--report", "r.md", "--report", "r.xml"))
     assert json.loads((here.folder / "r" / "r.json").read_text())["ok"]
     assert (here.folder / "r.md").read_text().startswith("#")
-    suites = ElementTree.parse(here.folder / "r.xml").getroot()  # noqa: S314 - our own file
+    suites = ET.parse(here.folder / "r.xml").getroot()
     assert [suites.get(key) for key in ("failures", "errors")] == ["0", "0"]
     assert "report: r.md" in err
     assert "verified" in out

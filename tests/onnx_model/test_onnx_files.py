@@ -1,7 +1,9 @@
 """ONNX files: what is refused, what a written file holds, and where its weights are."""
 
+import hashlib
 import os
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,13 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlconvert.errors import ConversionFailed
+from mlconvert.onnx_model import external as external_module
 from mlconvert.onnx_model import files as onnx_files
+from mlconvert.onnx_model import graphs
+from mlconvert.onnx_model.digests import known_sha256
 from mlconvert.onnx_model.files import (
     external_data_files,
     finish_onnx,
     onnx_artifact,
     onnx_signature,
     read_onnx,
+    read_outline,
     write_onnx,
 )
 
@@ -305,6 +311,214 @@ def test_weights_that_were_not_loaded_are_not_lost_silently(tmp_path):
     model = read_onnx(external(tmp_path), external_data=False)
     with pytest.raises(ConversionFailed, match="'w' was not loaded"):
         write_onnx(model, tmp_path / "out.onnx")
+
+
+# --- large weights do not pass through memory ---
+
+
+@pytest.fixture
+def outlined(monkeypatch):
+    """From here on, 1 kB is a tensor that is not held in memory."""
+    monkeypatch.setattr(onnx_files, "LARGE", 1000)
+    monkeypatch.setattr(onnx_files, "HELD", 1000)
+    monkeypatch.setattr(external_module, "LARGE", 1000)
+
+
+def two_weights():
+    model = mlp()
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.arange(3), "small"))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(-WEIGHTS, "w2"))
+    typed = onnx.helper.make_tensor("typed", 1, [32, 16], WEIGHTS.ravel().tolist())
+    model.graph.initializer.append(typed)
+    branch = onnx.helper.make_graph([], "branch", [], [onnx.helper.make_tensor_value_info("inner", 1, [32, 16])])
+    branch.initializer.append(onnx.numpy_helper.from_array(WEIGHTS * 3, "inner"))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(True), "yes"))
+    node = onnx.helper.make_node("If", ["yes"], ["chosen"], then_branch=branch, else_branch=branch)
+    model.graph.node.append(node)
+    return model
+
+
+def values(model):
+    return {tensor.name: onnx.numpy_helper.to_array(tensor).tolist() for tensor in graphs.tensors_of(model)}
+
+
+def test_an_outline_holds_no_large_weights_and_knows_where_they_are(tmp_path, outlined):
+    path = write_onnx(two_weights(), tmp_path / "m.onnx")[0]
+    outline = read_outline(path)
+    assert [t.name for t in outline.graph.initializer if not t.HasField("raw_data")] == ["w", "w2", "typed"]
+    assert [t.name for t in outline.graph.initializer if external_module.is_elsewhere(t)] == ["w", "w2"]
+    assert onnx_files.weight_bytes(outline) == onnx_files.weight_bytes(two_weights())
+    assert onnx_files.external_bytes(outline) == 0
+    assert external_data_files(path) == ()
+    np.testing.assert_array_equal(external_module.array_of(outline.graph.initializer[0], path), WEIGHTS)
+    external_module.load_weights(outline, path)
+    assert outline.SerializeToString(deterministic=True) == path.read_bytes()
+    assert values(read_onnx(path)) == values(read_onnx(path, external_data=False)) == values(two_weights())
+
+
+@pytest.mark.parametrize("of", ["loaded", "outline", "external"])
+def test_the_bytes_are_those_of_protobuf_however_they_are_written(tmp_path, outlined, of):
+    model = two_weights()
+    onnx_files.tidy(model)
+    expected = model.SerializeToString(deterministic=True)
+    source = tmp_path / "source.onnx"
+    source.write_bytes(expected)
+    if of == "loaded":
+        files = write_onnx(two_weights(), tmp_path / "m.onnx")
+    elif of == "outline":
+        files = write_onnx(read_outline(source), tmp_path / "m.onnx", weights_of=source)
+    else:
+        onnx.save_model(two_weights(), source, save_as_external_data=True, location="w", size_threshold=100)
+        files = write_onnx(read_onnx(source, external_data=False), tmp_path / "m.onnx", weights_of=source)
+    assert [file.name for file in files] == ["m.onnx"]
+    assert sorted(p.name for p in tmp_path.glob("*m.onnx*")) == ["m.onnx"]
+    assert files[0].read_bytes() == expected
+    assert known_sha256(files[0]) == hashlib.sha256(expected).hexdigest()
+
+
+def test_a_model_is_written_over_the_file_that_its_weights_come_from(tmp_path, outlined):
+    path = write_onnx(two_weights(), tmp_path / "m.onnx")[0]
+    outline = read_outline(path)
+    outline.graph.node[0].name = "a name that moves all that comes after it"
+    write_onnx(outline, path, weights_of=path)
+    assert values(read_onnx(path)) == values(two_weights())
+    assert read_onnx(path).graph.node[0].name.startswith("a name")
+    assert [f.name for f in finish_onnx(path)] == ["m.onnx"]
+    assert values(read_onnx(path)) == values(two_weights())
+
+
+def test_writing_leaves_the_model_as_it_is(tmp_path, outlined):
+    model = two_weights()
+    onnx_files.tidy(model)
+    before = model.SerializeToString(deterministic=True)
+    write_onnx(model, tmp_path / "m.onnx")
+    assert model.SerializeToString(deterministic=True) == before
+
+
+def test_an_outline_becomes_external_data(tmp_path, outlined, large):
+    path = tmp_path / "source.onnx"
+    path.write_bytes(two_weights().SerializeToString())
+    files = write_onnx(read_outline(path), tmp_path / "m.onnx", weights_of=path)
+    assert [file.name for file in files] == ["m.onnx", "m.onnx.data"]
+    assert values(read_onnx(files[0])) == values(two_weights())
+    assert known_sha256(files[1]) == hashlib.sha256(files[1].read_bytes()).hexdigest()
+    outline = read_outline(files[0])
+    assert onnx_files.external_bytes(outline) == 5 * WEIGHTS.nbytes
+
+
+def test_an_exporters_large_graph_with_external_data_keeps_both(tmp_path, outlined, monkeypatch):
+    monkeypatch.setattr(onnx_files, "EXTERNAL_ABOVE", 3000)
+    path = external(tmp_path)
+    model = onnx.load(path, load_external_data=False)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(-WEIGHTS, "w2"))
+    path.write_bytes(model.SerializeToString())
+    assert [f.name for f in finish_onnx(path)] == ["model.onnx", "model.onnx.data"]
+    assert values(read_onnx(path)) == {"w": WEIGHTS.tolist(), "w2": (-WEIGHTS).tolist()}
+
+
+def test_what_an_exporter_holds_is_asked_for_once(tmp_path, outlined):
+    asked = []
+
+    def held():
+        asked.append("w")
+        return memoryview(WEIGHTS.tobytes())
+
+    model = mlp()
+    external_module.refer(model.graph.initializer[0], external_module.ELSEWHERE, 0, WEIGHTS.nbytes)
+    files = write_onnx(model, tmp_path / "m.onnx", weights_of={"w": held})
+    assert asked == ["w"]
+    assert values(read_onnx(files[0])) == {"w": WEIGHTS.tolist()}
+
+
+@pytest.mark.parametrize("wrong", [-4, 4])
+def test_held_weights_of_another_size_are_refused_and_leave_no_file(tmp_path, outlined, wrong):
+    model = mlp()
+    external_module.refer(model.graph.initializer[0], external_module.ELSEWHERE, 0, WEIGHTS.nbytes)
+    with pytest.raises(ConversionFailed, match=f"'w' holds {2048 + wrong} bytes, and its shape and type need 2048"):
+        write_onnx(model, tmp_path / "m.onnx", weights_of={"w": lambda: memoryview(bytes(2048 + wrong))})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("wrong", [-4, 4])
+def test_a_weight_of_the_wrong_size_is_refused_when_it_is_read(tmp_path, outlined, wrong):
+    model = mlp()
+    model.graph.initializer[0].raw_data = bytes(2048 + wrong)
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ConversionFailed, match=f"'w' gives it {2048 + wrong} bytes, .* need 2048"):
+        read_onnx(tmp_path / "m.onnx")
+
+
+def test_an_outline_that_gets_out_is_no_model(tmp_path, outlined):
+    path = write_onnx(mlp(), tmp_path / "m.onnx")[0]
+    outline = read_outline(path)
+    with pytest.raises(ConversionFailed, match="'w' was not loaded"):
+        write_onnx(outline, tmp_path / "other.onnx")
+    (tmp_path / "other.onnx").write_bytes(outline.SerializeToString())
+    with pytest.raises(ConversionFailed, match="'w' has no usable location"):
+        read_onnx(tmp_path / "other.onnx")
+    with pytest.raises(onnx.checker.ValidationError):
+        onnx.checker.check_model(str(tmp_path / "other.onnx"))
+
+
+def test_an_invalid_model_of_large_weights_is_refused_and_leaves_no_file(tmp_path, outlined):
+    model = mlp()
+    model.graph.node[1].input[0] = "nowhere"
+    with pytest.raises(ConversionFailed, match="nowhere"):
+        write_onnx(model, tmp_path / "m.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_linked_models_with_inline_weights_are_read(tmp_path, outlined):
+    path = write_onnx(mlp(), tmp_path / "m.onnx")[0]
+    os.link(path, tmp_path / "hard.onnx")
+    (tmp_path / "soft.onnx").symlink_to(path)
+    for link in ("hard.onnx", "soft.onnx"):
+        assert values(read_onnx(tmp_path / link)) == {"w": WEIGHTS.tolist()}
+
+
+PEAKS = """
+import resource, sys
+import numpy as np, onnx, onnx.parser
+from pathlib import Path
+from mlconvert.onnx_model.files import finish_onnx, read_onnx, read_outline, write_onnx
+
+def peak():
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["VmHWM"].split()[0]) * 1024
+
+size, what, path = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
+if what == "make":
+    model = onnx.parser.parse_model('<ir_version: 10, opset_import: ["" : 18]> g (float[n] x) => (float[n] x) {}')
+    for n in range(8):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.full(size // 32, n, np.float32), f"w{n}"))
+    model.graph.node.append(onnx.helper.make_node("Add", ["x", "w0"], ["y"]))
+    model.graph.output[0].name = "y"
+    path.write_bytes(model.SerializeToString())
+else:
+    onnx.checker  # imported before the memory is counted
+    model = read_onnx(path) if what == "write" else None
+    before = peak()
+    if what == "write":
+        write_onnx(model, path.with_name("out.onnx"))
+    else:
+        {"read": read_onnx, "outline": read_outline, "finish": finish_onnx}[what](path)
+    print((peak() - before) / size)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_stays_near_the_weights(tmp_path):
+    size = 64 << 20
+
+    def growth(what):
+        command = [sys.executable, "-c", PEAKS, str(size), what, str(tmp_path / "m.onnx")]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    growth("make")
+    assert float(growth("outline")) < 0.1
+    assert float(growth("read")) < 1.4  # the model and one tensor of eight
+    assert float(growth("write")) < 0.4  # beyond the model itself
+    assert float(growth("finish")) < 0.4
 
 
 # --- finishing what an exporter wrote ---

@@ -13,8 +13,8 @@ from mlconvert.artifact import Artifact
 from mlconvert.errors import MlconvertError, OutOfResources, UsageError
 from mlconvert.packages import NUMPY
 from mlconvert.parity.result import OutputParity, Parity
-from mlconvert.report import check_report_path, to_json, write_report
-from mlconvert.report.contents import report_of
+from mlconvert.report import check_report_path, junit, markdown, to_json, write_report
+from mlconvert.report.contents import failed_report, report_of
 
 GOLDEN = Path(__file__).parent / "golden"
 SCHEMA = json.loads(reports.SCHEMA.read_text(encoding="utf-8"))
@@ -145,3 +145,13 @@ def test_others_may_read_a_report_as_the_umask_has_it(report, tmp_path):
     finally:
         os.umask(before)
     assert (tmp_path / "r.json").stat().st_mode & 0o777 == 0o644
+
+
+def test_the_report_of_a_run_that_ended_before_its_first_step():
+    error = UsageError("the samples' file rows.csv does not exist", where="recipe.yaml:3:1", hint="mend it")
+    report = failed_report("recipe.yaml", error)
+    assert report["exit_code"] == 2
+    assert Draft202012Validator(SCHEMA).is_valid(report)
+    for text in (markdown.render(report), junit.render(report), to_json(report)):
+        assert "rows.csv does not exist" in text
+    assert "pass" not in markdown.render(report)

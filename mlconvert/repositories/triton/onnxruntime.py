@@ -194,9 +194,9 @@ def published_signature(version_folder: Path) -> Signature | None:
 
 
 def _graph_signature(path: Path) -> Signature:
-    from mlconvert.onnx_model.files import onnx_signature, read_onnx
+    from mlconvert.onnx_model.files import onnx_signature, read_outline
 
-    return onnx_signature(read_onnx(path, external_data=False))
+    return onnx_signature(read_outline(path))
 
 
 def misfits(config: Any, signature: Signature, name: str) -> list[Contradiction]:

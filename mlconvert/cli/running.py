@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlconvert.errors import MlconvertError
+from mlconvert.errors import MlconvertError, UsageError
 
 if TYPE_CHECKING:
     from mlconvert.execution.planned import PlannedRun
@@ -38,12 +38,26 @@ def run_and_tell(
     with failures_reported(location, reports):
         recipe, out = make()
         planned = plan_run(recipe, out, single=single, names=names)
+        _check_reports_apart(reports, planned)
         if dry_run:
             show_plan(planned, as_json=as_json)
             return 0
         with progress([target.spec.name for target in planned.targets]) as observer:
             report = execute(planned, jobs=jobs, observer=observer)
     return tell(report, reports, as_json=as_json)
+
+
+def _check_reports_apart(paths: list[Path], planned: PlannedRun) -> None:
+    """Refuse a report in the place of a model, or in a folder that is to hold nothing but an output."""
+    for path in paths:
+        place = path.absolute()
+        taken = place.resolve() in {file.resolve() for file in planned.source.files}
+        for each in (target.destination for target in planned.targets):
+            taken |= place in (each.main, each.record) or (each.whole and each.out in place.parents)
+        if taken:
+            paths.remove(path)  # for this refusal is not to be reported there either
+            what = "the report would lie where a model does, or in the folder of an output"
+            raise UsageError(what, where=str(path), hint="name another file")
 
 
 @contextlib.contextmanager
@@ -54,6 +68,8 @@ def failures_reported(location: str, paths: list[Path]) -> Iterator[None]:
 
     for path in paths:
         check_report_path(path)
+        if path.resolve() == Path(location).resolve():
+            raise UsageError("the report would replace the model", where=str(path), hint="name another file")
     try:
         yield
     except MlconvertError as error:

@@ -40,7 +40,7 @@ def execute(planned: PlannedRun, *, jobs: int = 1, observer: Observer = unwatche
     `jobs`: how many child processes may run side by side. Raises UsageError when another run holds the output.
     """
     started = time.monotonic()
-    with outputs.claimed(planned.out) as scratch:
+    with outputs.claimed(planned.out, inside=not planned.single) as scratch:
         for target in planned.targets:
             outputs.check(target.destination)  # again, now that no other run writes there
         children = Children(planned.recipe.limits, jobs)

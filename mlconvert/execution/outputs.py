@@ -1,8 +1,8 @@
 """Where results go: claimed for one run, staged beside it, renamed into place; never over anything that is not ours.
 
-While a run works, its destination is locked and everything it makes lies in `.mlconvert-<name>` in the same folder
-(so on the same filesystem, where renaming is atomic). Both are gone when it ends, however it ends; what a run that
-was killed left behind is cleaned up by the next one.
+While a run works, its destination is locked and everything it makes lies in `.mlconvert-<name>` in the same folder, or
+in `.mlconvert` inside of a folder of several outputs: on the same filesystem, where renaming is atomic. Both are gone
+when it ends, however it ends; what a run that was killed left behind is cleaned up by the next one.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from mlconvert.artifact import file_sha256
 from mlconvert.errors import OutOfResources, UsageError
 from mlconvert.formats import Format
 
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY, errno.EXDEV)
+INSIDE = "choose a folder inside of it: {}/model"
 PREVIOUS = "previous"  # inside the scratch folder: the result that is being replaced
 
 
@@ -46,8 +48,12 @@ class Destination:
 def check(destination: Destination) -> None:
     """Raise UsageError unless the destination is free, or holds an unchanged earlier result of ours."""
     out = destination.out
-    if destination.whole and (out.exists() or out.is_symlink()) and not out.is_dir():
-        raise UsageError(f"{out} exists and is not a folder", hint="choose another -o")
+    if destination.whole and (out.exists() or out.is_symlink()):
+        if not out.is_dir():
+            raise UsageError(f"{out} exists and is not a folder", hint="choose another -o")
+        if out.is_symlink() or out.is_mount():  # the folder is replaced as one
+            kind = "a link" if out.is_symlink() else "a mount point"
+            raise UsageError(f"{out} is {kind}, which cannot be replaced by a folder", hint=INSIDE.format(out))
     if destination.whole:
         present = sorted(path for path in out.rglob("*") if path.is_symlink() or not path.is_dir())
     else:
@@ -76,15 +82,16 @@ def check(destination: Destination) -> None:
 
 
 @contextlib.contextmanager
-def claimed(out: Path) -> Iterator[Path]:
-    """Hold the output for this run; gives the empty scratch folder beside it, which is removed at the end.
+def claimed(out: Path, *, inside: bool = False) -> Iterator[Path]:
+    """Hold the output for this run; gives the empty scratch folder, which is removed at the end.
 
-    Raises UsageError when another run holds it, or when the folder cannot be written.
+    It lies beside the output; `inside`: in it, which is then a folder of outputs and may be a filesystem of its own.
+    Raises UsageError when another run holds the output, or when the folder cannot be written.
     """
     out = out.absolute()
-    made = _make_parents(out.parent)
-    lock = out.parent / f".mlconvert-{out.name}.lock"
-    scratch = out.parent / f".mlconvert-{out.name}"
+    folder, name = (out, ".mlconvert") if inside else (out.parent, f".mlconvert-{out.name}")
+    made = _make_parents(folder)
+    lock, scratch = folder / f"{name}.lock", folder / name
     descriptor = _lock(lock, out)
     try:
         _recover(scratch)
@@ -94,15 +101,15 @@ def claimed(out: Path) -> Iterator[Path]:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno in UNWRITABLE:
             raise unwritable(error, Path(error.filename) if isinstance(error.filename, str) else out) from error
         raise
     finally:
         lock.unlink(missing_ok=True)
         os.close(descriptor)
-        for folder in reversed(made):  # only those that are still empty
+        for path in reversed(made):  # only those that are still empty
             with contextlib.suppress(OSError):
-                folder.rmdir()
+                path.rmdir()
 
 
 def place(staged: Path, destination: Destination, scratch: Path) -> None:
@@ -139,7 +146,10 @@ def unwritable(error: OSError, out: Path) -> UsageError | OutOfResources:
     """An operating-system error while writing results, as an error for the user."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return OutOfResources(f"no space is left to write {out}", hint="free some disk space, or choose another -o")
-    return UsageError(f"{out} cannot be written: {error.strerror or error}", hint="choose another -o")
+    hint = "choose another -o"
+    if error.errno in (errno.EBUSY, errno.EXDEV):  # a folder that is mounted, which is_mount does not always see
+        hint = INSIDE.format(out)
+    return UsageError(f"{out} cannot be written: {error.strerror or error}", hint=hint)
 
 
 def _quoted(out: Path, scratch: Path) -> str:

@@ -37,6 +37,7 @@ class PlannedRun:
     source: Artifact
     targets: tuple[PlannedTarget, ...]
     out: Path  # what is claimed while the run works
+    single: bool  # whether that is the output of the only target, or holds the outputs of all
 
     def repository_of(self, spec: PublishSpec) -> Path:
         return spec.repository or self.out / "repository"
@@ -93,7 +94,7 @@ def plan_run(
             tolerances_for(spec.parity, plan.precision_after(at), last=at == final) for at in range(final + 1)
         ]
         targets.append(PlannedTarget(spec, plan, destination, tuple(tolerances)))
-    planned = PlannedRun(recipe, source, tuple(targets), base)
+    planned = PlannedRun(recipe, source, tuple(targets), base, single)
     _check_publishing(planned)
     return planned
 
@@ -138,7 +139,8 @@ def _check_publishing(planned: PlannedRun) -> None:
         packages.require(row.packages, f"publishing to {row.title}")
         check_options("publish", row.load().options(target.plan.target_format), spec.options)
         repository = planned.repository_of(spec)
-        clash = next((each.spec.name for each in planned.targets if each.destination.out == repository), None)
+        places = {each.spec.name: each.destination.out for each in planned.targets if each.destination.whole}
+        clash = next((each for each, out in places.items() if out in (repository, *repository.parents)), None)
         if clash is not None:
             what = f"target '{clash}' lies where the repository of '{name}' would be: {repository}"
             raise UsageError(what, hint="give the target another name, or say where: publish.repository")

@@ -160,6 +160,33 @@ def test_ctrl_c_during_verification(here, tmp_path, times):
         assert list(here.temporary.iterdir()) == []
 
 
+SPAWN = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+
+
+def test_ctrl_c_at_a_terminal(here, tmp_path):
+    """A real terminal: the key itself, and progress that is drawn and then wiped away."""
+    pid_file = tmp_path / "pid"
+    run = subprocess.Popen(
+        [
+            sys.executable, "-c", SPAWN, sys.executable, "-m", "mlconvert",
+            "convert", "model.toy", "--to", "toybin", "--via", "hang", "--set", f"pid_file={pid_file}", "-o", "out",
+        ],
+        cwd=here.folder, env={**here.environment, "TERM": "xterm", "COLUMNS": "100"},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    wait_until(pid_file.exists, run)
+    time.sleep(0.5)
+    said = run.communicate(b"\x03", timeout=60)[0].decode()
+    assert run.returncode == 130, said
+    assert "stopped (Ctrl-C)" in said
+    assert "Traceback" not in said
+    assert "✓ samples" in said
+    assert "hang" in said
+    assert "\x1b[?25h" in said, "the cursor was left hidden"
+    assert gone(int(pid_file.read_text()))
+    assert here.listed() == []
+
+
 # --- killed ---
 
 
@@ -228,7 +255,7 @@ def test_of_two_runs_of_one_recipe_the_second_is_told_of_the_first(here):
         """
     )
     first = here.start("run", recipe)
-    lock = here.folder / "build" / ".mlconvert-recipe.lock"
+    lock = here.folder / "build" / "recipe" / ".mlconvert.lock"
     wait_until(lambda: lock.exists() and lock.read_text(), first)
     assert f"process {first.pid}" in here.mlconvert(2, "run", recipe)
     ended(first, 0)
@@ -310,6 +337,36 @@ def test_a_temporary_folder_without_room_is_named(here, disk):
     said = here.mlconvert(9, "verify", "model.toy", "out", TMPDIR=str(folder), MLCONVERT_CACHE=str(folder / "cache"))
     assert "no space is left" in said
     assert [path.name for path in folder.iterdir() if path.name != "cache"] == []
+
+
+def test_a_disk_of_its_own_holds_the_outputs_of_a_recipe(here, disk):
+    """As in a container, where the folder for results is a volume: nothing can be renamed into it from outside."""
+    folder = disk(1000)
+    recipe = here.recipe(
+        """
+        model: model.toy
+        targets:
+          a: {steps: [toybin]}
+          b: {steps: [toybin, round]}
+        """
+    )
+    for _ in range(2):
+        here.mlconvert(0, "run", recipe, "--out", "disk")
+    assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()) == [
+        "a/model.toybin", "a/record.json", "b/model.toybin", "b/record.json",
+    ]  # fmt: skip
+    here.mlconvert(0, "convert", "model.toy", "--to", "toybin", "-o", "disk/m.toybin")
+    here.mlconvert(0, "convert", "model.toy", "--to", "toybin", "-o", "disk/m")
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_disk_is_not_replaced_by_a_folder(here, disk):
+    folder = disk(1000)
+    said = here.mlconvert(2, "convert", "model.toy", "--to", "toybin", "-o", "disk")
+    assert "disk is a mount point" in said
+    assert "disk/model" in said
+    assert "…" not in said, "a step was started"
+    assert list(folder.iterdir()) == []
 
 
 # --- a reader that has gone ---

@@ -75,8 +75,8 @@ def test_keys_do_not_hang_on_order(parts, random):
         lambda folder: (folder / "files" / "model.onnx").write_bytes(b"modeI"),
         lambda folder: (folder / "files" / "inner" / "data").unlink(),
         lambda folder: (folder / "files" / "stray").write_text("x"),
-        lambda folder: (folder / "entry.json").write_text('{"schema": "mlconvert.execution.cache/1"'),
-        lambda folder: (folder / "entry.json").write_text('{"schema": "mlconvert.execution.cache/1"}'),
+        lambda folder: (folder / "entry.json").write_text(f'{{"schema": "{cache.SCHEMA}"'),
+        lambda folder: (folder / "entry.json").write_text(f'{{"schema": "{cache.SCHEMA}"}}'),
         lambda folder: (folder / "entry.json").write_text("[]"),
         lambda folder: (folder / "entry.json").write_bytes(b"\xff\xfe"),
     ],
@@ -96,7 +96,7 @@ def test_an_entry_of_another_schema_is_a_miss(made):
     entry = store(made)
     assert entry.folder is not None
     path = entry.folder.parent / "entry.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": "mlconvert.execution.cache/2"}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": "mlconvert.cache/2"}))
     assert cache.lookup(KEY) is None
     assert path.exists()
 

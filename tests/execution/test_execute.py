@@ -225,6 +225,31 @@ def test_a_format_that_nothing_runs_cannot_be_verified(here):
     assert "nothing here runs the format 'toynote'" in told
 
 
+@pytest.mark.parametrize("report", ["out/r.json", "out/deep/r.md", "m.toybin.json", "source.json", "link.json"])
+def test_a_report_among_the_models(here, report):
+    """It would be lost with the next run, or the model with this one."""
+    source = here.folder / "source.json"
+    source.write_text("TOY 1\n1 2 3\n")
+    (here.folder / "link.json").symlink_to("source.json")
+    out = "m.toybin" if "toybin" in report else "out"
+    command = ["convert", "source.json", "--to", "toybin", "-o", out, "--report", report]
+    assert "name another file" in here.mlconvert(2, *command)[1]
+    here.mlconvert(2, *command, "--set", "scael=3")  # a report of what ends before the plan is made
+    assert source.read_text() == "TOY 1\n1 2 3\n"
+    assert not (here.folder / "m.toybin").exists()
+
+
+def test_a_link_is_not_replaced_by_a_folder(here):
+    (here.folder / "real").mkdir()
+    (here.folder / "out").symlink_to("real")
+    _, err = here.mlconvert(2, *convert())
+    assert "out is a link" in err
+    assert "out/model" in err
+    assert (here.folder / "out").is_symlink()
+    here.report(0, *convert(out="out/model"))
+    assert here.listed("out") == ["real/model/model.toybin", "real/model/record.json"]
+
+
 @pytest.mark.parametrize(
     ("publish", "message"),
     [
@@ -232,8 +257,9 @@ def test_a_format_that_nothing_runs_cannot_be_verified(here):
         ("{to: triton, name: m, options: {instances: many}}", "instances='many' is not valid: expected integer"),
         ("{to: triton, name: other}", "both published as 'other'"),
         ("{to: triton, name: m, repository: build/recipe/second}", "lies where the repository"),
+        ("{to: triton, name: m, repository: build/recipe/first/models}", "lies where the repository"),
     ],
-    ids=["unknown option", "wrong value", "one name twice", "a target's folder"],
+    ids=["unknown option", "wrong value", "one name twice", "a target's folder", "in a target's folder"],
 )
 def test_what_could_not_be_published(here, small_onnx, publish, message):
     recipe = here.recipe(

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from mlconvert.errors import ConversionFailed
 from mlconvert.onnx_model import external as external_module
 from mlconvert.onnx_model import files as onnx_files
-from mlconvert.onnx_model import graphs
+from mlconvert.onnx_model import graphs, splicing
 from mlconvert.onnx_model.digests import known_sha256
 from mlconvert.onnx_model.files import (
     external_data_files,
@@ -458,6 +458,14 @@ def test_an_outline_that_gets_out_is_no_model(tmp_path, outlined):
         read_onnx(tmp_path / "other.onnx")
     with pytest.raises(onnx.checker.ValidationError):
         onnx.checker.check_model(str(tmp_path / "other.onnx"))
+
+
+def test_a_file_that_becomes_shorter_while_it_is_read_is_refused(tmp_path, outlined, monkeypatch):
+    path = write_onnx(mlp(), tmp_path / "m.onnx")[0]
+    parts = iter([path.read_bytes()[:100], b""])
+    monkeypatch.setattr(splicing.os, "pread", lambda *where: next(parts))
+    with pytest.raises(ConversionFailed, match="damaged"):
+        read_onnx(path)
 
 
 def test_an_invalid_model_of_large_weights_is_refused_and_leaves_no_file(tmp_path, outlined):

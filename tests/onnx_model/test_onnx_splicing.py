@@ -94,6 +94,8 @@ def test_a_file_is_indexed_like_bytes(tmp_path_factory, content, data):
             end = data.draw(st.integers(0, 60))
             assert indexed[at:end] == content[at:end]
         assert indexed[3:] == content[3:]
+        with pytest.raises(IndexError):
+            indexed[len(content)]
 
 
 def test_a_graph_that_is_cut_off_is_refused():

@@ -41,6 +41,17 @@ def test_a_relative_path_will_do(tmp_path, monkeypatch):
     assert session.run({"x": np.ones((512, 2), np.float32)})["y"][0].tolist() == [3, 3]
 
 
+def test_weights_in_the_model_are_left_to_onnx_runtime(tmp_path, monkeypatch):
+    model = onnx.parser.parse_model(one("Mul(x, w)"))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.full((512, 2), 3, np.float32), "w"))
+    source = onnx_artifact(tmp_path / "model.onnx", write_onnx(model, tmp_path / "model.onnx"))
+    monkeypatch.setattr(onnx_files, "LARGE", 1000)
+    monkeypatch.setattr(onnx_files, "HELD", 1000)
+    monkeypatch.setattr("mlconvert.onnx_model.files.load_tensor", lambda *_: pytest.fail("the weights were loaded"))
+    assert runner.signature(source) == source.signature
+    assert runner.load(source).run({"x": np.ones((512, 2), np.float32)})["y"][0].tolist() == [3, 3]
+
+
 def test_large_external_weights_are_mapped(tmp_path, monkeypatch):
     import onnxruntime
 

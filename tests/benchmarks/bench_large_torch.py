@@ -161,11 +161,9 @@ def main() -> int:
         seconds, least, processor = _seconds(runs[title])
         bound = f" (at most {limit})" if limit else ""
         one = runs[title][0]
-        print(
-            f"{title:12} {seconds:6.1f} s (least {least:.1f}, processor {processor:.1f})   "
-            f"peak {peak / 1e9:5.2f} GB = {peak / size:4.2f} x the weights{bound}   "
-            f"read {one.read / size:.2f} x, wrote {one.written / size:.2f} x"
-        )
+        print(f"{title:12} {seconds:6.1f} s (least {least:.1f}, processor {processor:.1f})   "
+              f"peak {peak / 1e9:5.2f} GB = {peak / size:4.2f} x the weights{bound}   "
+              f"read {one.read / size:.2f} x, wrote {one.written / size:.2f} x")  # fmt: skip
         above += bool(limit and size > FROM and peak > limit * size)
         for step in (row for target in one.report.get("targets", ()) for row in target["steps"]):
             told = step["peak_rss_bytes"]

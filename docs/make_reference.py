@@ -77,7 +77,7 @@ def commands() -> str:
 def _about(command: Any) -> tuple[str, list[str]]:
     """What a command does, and its examples."""
     text = re.sub(r"\[/?bold\]", "", inspect.cleandoc(command.help or ""))
-    about, _, examples = re.split(r"^(Examples?)$", text, maxsplit=1, flags=re.MULTILINE)
+    about, _, examples = re.split(r"^(Examples?):?$", text, maxsplit=1, flags=re.MULTILINE)
     return " ".join(about.split()), [line for line in examples.splitlines() if line.strip()]
 
 

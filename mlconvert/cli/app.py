@@ -25,16 +25,16 @@ TERMINATED = 143  # 128 + SIGTERM
 CLEAN_UP_SECONDS = 3.0
 
 COMMANDS: tuple[tuple[str, Callable[..., Any], str], ...] = (
-    ("convert", convert.convert, "Make"),
-    ("run", run_command.run, "Make"),
-    ("verify", verify.verify, "Prove"),
-    ("samples", samples.samples, "Prove"),
-    ("inspect", inspect.inspect, "Look"),
-    ("routes", routes.routes, "Look"),
-    ("doctor", doctor.doctor, "Look"),
-    ("publish", repositories.publish, "Serve"),
-    ("versions", repositories.versions, "Serve"),
-    ("rollback", repositories.rollback, "Serve"),
+    ("convert", convert.convert, "Convert a model and prove the result."),
+    ("run", run_command.run, "Run a recipe: convert, verify, publish."),
+    ("verify", verify.verify, "Compare two models, or test an artifact."),
+    ("samples", samples.samples, "Generate samples from a model's signature."),
+    ("inspect", inspect.inspect, "Show what a model is and how it was proven."),
+    ("routes", routes.routes, "Show what can become what, with options."),
+    ("doctor", doctor.doctor, "Show which packages are there or missing."),
+    ("publish", repositories.publish, "Publish an artifact as a new version."),
+    ("versions", repositories.versions, "List the versions of a published model."),
+    ("rollback", repositories.rollback, "Go back to an older version."),
 )
 
 
@@ -49,7 +49,7 @@ def application() -> typer.Typer:
         name="mlconvert",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
-        rich_markup_mode="rich",
+        rich_markup_mode=None,  # rich's help would double the time of --help: it imports Markdown and highlighters
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
 
@@ -61,8 +61,8 @@ def application() -> typer.Typer:
     ) -> None:
         """From a trained model to a verified, ready-to-serve repository, with the evidence beside it."""
 
-    for name, function, panel in COMMANDS:
-        app.command(name, rich_help_panel=panel)(function)
+    for name, function, about in COMMANDS:
+        app.command(name, short_help=about)(function)
     return app
 
 

@@ -49,11 +49,11 @@ def convert(
 ) -> int:
     """Convert a model and prove that the result answers as the source does.
 
-    [bold]Examples[/bold]
+    Examples:
 
     mlconvert convert model.txt --to onnx -o model.onnx --samples rows.csv
 
-    mlconvert convert nets.bert:build --weights bert.safetensors --to onnx --via optimize --samples tokens.npz
+    mlconvert convert nets:build --weights w.pt --to onnx --samples s.npz
     """
     from mlconvert.api import convert_recipe
     from mlconvert.cli.running import run_and_tell

@@ -10,7 +10,7 @@ import typer
 def doctor() -> int:
     """Show the packages that mlconvert uses, their versions, and how to get those that are missing.
 
-    [bold]Example[/bold]
+    Example:
 
     mlconvert doctor
     """

@@ -20,7 +20,7 @@ def inspect(
 ) -> int:
     """Show what a model is: its format, files, inputs and outputs, and how it was made and proven.
 
-    [bold]Example[/bold]
+    Example:
 
     mlconvert inspect build/breast_cancer/triton
     """

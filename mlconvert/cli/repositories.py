@@ -27,9 +27,9 @@ def publish(
 ) -> int:
     """Publish an artifact as a new version, with a complete configuration.
 
-    [bold]Example[/bold]
+    Example:
 
-    mlconvert publish build/model/model.onnx models --to triton --name churn --set max_batch_size=64
+    mlconvert publish model.onnx models --to triton --name churn
     """
     from mlconvert.converter import parse_settings
     from mlconvert.errors import UsageError
@@ -57,7 +57,7 @@ def publish(
 def versions(repository: Repository, name: ModelName) -> int:
     """List the versions of a model, and which of them a server has in service.
 
-    [bold]Example[/bold]
+    Example:
 
     mlconvert versions models churn
     """
@@ -86,7 +86,7 @@ def rollback(
 ) -> int:
     """Make an older version the newest again; the newer ones are moved aside, not deleted.
 
-    [bold]Example[/bold]
+    Example:
 
     mlconvert rollback models churn --version 3
     """

@@ -17,7 +17,7 @@ def routes(
 ) -> int:
     """Show the converters and passes, or the route from one format to another with its options.
 
-    [bold]Examples[/bold]
+    Examples:
 
     mlconvert routes
 

@@ -27,7 +27,7 @@ def run(
 ) -> int:
     """Run a recipe: convert, verify and publish every target that it names.
 
-    [bold]Example[/bold]
+    Example:
 
     mlconvert run recipes/breast_cancer.yaml --report report.md
     """

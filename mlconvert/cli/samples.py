@@ -28,7 +28,7 @@ def samples(
 ) -> int:
     """Generate samples for a model from its signature.
 
-    [bold]Example[/bold]
+    Example:
 
     mlconvert samples model.txt -o rows.npz --count 1000 --seed 7
     """

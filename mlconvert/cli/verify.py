@@ -26,7 +26,7 @@ def verify(
 ) -> int:
     """Compare two models on samples, or test an artifact on the rows its record keeps.
 
-    [bold]Examples[/bold]
+    Examples:
 
     mlconvert verify model.txt model.onnx --samples rows.csv
 

@@ -36,7 +36,7 @@ BY_HAND = {
         booster = lightgbm.Booster(model_file="model.txt")
         made = onnxmltools.convert_lightgbm(
             booster, initial_types=[("input", FloatTensorType([None, booster.num_feature()]))],
-            target_opset=18, zipmap=False)
+            target_opset=15, zipmap=False)
         onnxmltools.utils.save_model(made, "by_hand.onnx")
         """,
     ),

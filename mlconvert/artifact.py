@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlconvert.signature import Signature
 
-CHUNK = 1 << 20  # bytes read at a time when files are hashed
+REMEMBERED_FROM = 64 << 20  # bytes from which on hashing a file again is felt
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,35 @@ class Artifact:
 
 
 def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal; read in chunks, so that any size will do."""
+    """The SHA-256 of a file's bytes, in hexadecimal; read in chunks, so that any size will do.
+
+    A run asks several times for the digest of a large file: within one process it is remembered for as long as the
+    file's identity, size and times are the same.
+    """
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        before = _identity(stream.fileno())
+        if before.size >= REMEMBERED_FROM and before in _REMEMBERED:
+            return _REMEMBERED[before]
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        if before.size >= REMEMBERED_FROM and _identity(stream.fileno()) == before:  # not written to meanwhile
+            _REMEMBERED[before] = digest
+        return digest
+
+
+class _Identity(NamedTuple):
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+_REMEMBERED: dict[_Identity, str] = {}
+
+
+def _identity(descriptor: int) -> _Identity:
+    status = os.fstat(descriptor)
+    return _Identity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def combine_sha256(digests: Iterable[tuple[str, str]]) -> str:

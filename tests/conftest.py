@@ -17,6 +17,12 @@ if not _IS_WORKER:  # xdist's workers inherit the folder
     os.environ["MLCONVERT_CACHE"] = tempfile.mkdtemp(prefix="mlconvert-tests-")
 
 import pytest  # noqa: E402 - only after the environment is set
+from hypothesis import settings  # noqa: E402
+
+# CI draws the same examples each time; at a desk new ones are tried. A busy machine is no failure.
+settings.register_profile("desk", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 

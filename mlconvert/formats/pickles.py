@@ -10,6 +10,7 @@ import bz2
 import gzip
 import lzma
 import re
+import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,12 +92,14 @@ def summarise(
     machine = Machine(Stream(stream))
     complete, outermost = False, None
     try:
-        for _ in range(pickles):
-            complete = machine.run(outermost_only=outermost_only)
-            outermost = machine.outermost()
-            if not complete:
-                break
-            machine.restart()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of escapes that are none, in damaged text
+            for _ in range(pickles):
+                complete = machine.run(outermost_only=outermost_only)
+                outermost = machine.outermost()
+                if not complete:
+                    break
+                machine.restart()
     # What opcodes read from damaged bytes can raise; the decompressors add their own.
     except (ValueError, IndexError, KeyError, TypeError, EOFError, OSError, OverflowError, zlib.error, lzma.LZMAError):
         complete, outermost = False, machine.outermost()

@@ -22,10 +22,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from mlconvert.artifact import CHUNK
 from mlconvert.errors import OutOfResources, RepositoryInvalid, UsageError
 
 FILE_MODE, FOLDER_MODE = 0o644, 0o755  # servers run as another user
+CHUNK = 1 << 20  # bytes copied at a time
 WAIT_SECONDS = 120.0  # for another publisher of the same model
 POLL_SECONDS = 0.05
 TICK_NS = 1_000_000  # a step in time that every filesystem's time stamps can show

@@ -297,3 +297,8 @@ def test_text_does_not_start_like_a_pickle(text):
 def test_a_file_that_is_not_there_is_an_oserror(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_pickle(Path(tmp_path / "none.pkl"))
+
+
+def test_an_escape_that_is_none_is_read_without_a_warning():
+    """Python warns of it when it decodes the text; a file is not a program, whose author could mend it."""
+    assert summarise(io.BytesIO(b"S'a\\d'\n.")).complete

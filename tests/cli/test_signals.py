@@ -119,7 +119,8 @@ def test_a_recipe_that_is_stopped_ends_all_its_children_and_leaves_what_was_fini
           second: {{steps: [copy, {{hang: {{pid_file: {pids[1]}}}}}, toybin], parity: false}}
         """
     )
-    run = here.start("run", recipe, "--jobs", "2", "--report", "r.json")
+    # A slot for each: the two that hang must not keep the quick one from its turn.
+    run = here.start("run", recipe, "--jobs", "3", "--report", "r.json")
     children = [read_pid(path, run) for path in pids]
     wait_until((here.folder / "build/recipe/quick/record.json").exists, run)
     os.killpg(run.pid, number)

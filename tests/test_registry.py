@@ -128,12 +128,12 @@ def test_a_run_that_is_stopped_leaves_nothing(here, number, status):
     pid_file = here.folder / "pid"
     run = here.start("convert", "model.toy", "--to", "toybin", "--via", "hang", "--set", f"pid_file={pid_file}",
                      "-o", "deep/out", "--no-verify")  # fmt: skip
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while not pid_file.exists():
         assert time.monotonic() < until
         time.sleep(0.01)
     run.send_signal(number)
-    _, said = run.communicate(timeout=20)
+    _, said = run.communicate(timeout=60)
     assert run.returncode == status
     assert "stopped" in said
     assert "Traceback" not in said

@@ -93,7 +93,7 @@ def read_pid(path: Path, run: subprocess.Popen[str]) -> int:
 
 def gone(pid: int) -> bool:
     """Whether a process has ended, be it waited for or not."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while time.monotonic() < until:
         try:
             if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX":

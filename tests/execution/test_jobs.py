@@ -75,7 +75,7 @@ def alive(pid):
         return False
 
 
-def wait_until(holds, seconds=10.0):
+def wait_until(holds, seconds=60.0):
     until = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < until, "waited in vain"

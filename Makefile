@@ -12,7 +12,7 @@ $(BIN)/python:
 
 # A stamp per set of packages, so that the second call is quick.
 $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) --editable '.[lightgbm,triton]'
+	$(PIP) --editable '.[lightgbm,triton]' scikit-learn  # for the data of the demo's model
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python

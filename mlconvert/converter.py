@@ -6,12 +6,13 @@ framework only inside its functions. So planning is pure, and `mlconvert --help`
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import math
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Union
 
 from mlconvert.errors import UsageError, suggest
@@ -21,7 +22,10 @@ from mlconvert.signature import Signature
 if TYPE_CHECKING:
     import numpy as np
 
-Precision = Literal["float32", "float16", "bfloat16", "int8"]
+MORE_OUTPUTS = ("leaf_indices", "raw_scores")
+"""Outputs that a converted model may have on demand, and its source's `Session.more` then gives too."""
+
+Precision = Literal["float64", "float32", "float16", "bfloat16", "int8"]
 
 
 @dataclass(frozen=True)
@@ -68,22 +72,31 @@ class Session:
     """A loaded model. `run` takes one batch, input name -> array, and returns output name -> array.
 
     `signature` is None for a model that does not know its inputs before it sees some (a PyTorch module).
-    Arrays of strings are numpy unicode arrays (`<U…`), bfloat16 is `ml_dtypes.bfloat16`.
+    Arrays of strings are numpy unicode arrays (`<U…`), bfloat16 is `ml_dtypes.bfloat16`. `more` are outputs that
+    the model gives only when a converted one has them too, each by a function of the batch: `raw_scores` [N, K],
+    `leaf_indices` [N, T].
     """
 
     signature: Signature | None
     run: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
+    more: Mapping[str, Callable[[Mapping[str, np.ndarray]], np.ndarray]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Runner:
-    """What runs artifacts of one format on samples. Its module has two functions:
+    """What runs artifacts of one format on samples. Its module has two functions, and may have a third:
 
         def signature(artifact: Artifact) -> Signature | None      # cheap where the format allows it
         def load(artifact: Artifact) -> Session
+        def boundary_samples(
+            artifact: Artifact, samples: Mapping[str, ndarray], *, count: int, seed: int
+        ) -> dict[str, ndarray] | None
 
-    Both raise ConversionFailed when the file cannot be read as its format; `load` raises NotVerified for a valid model
-    that cannot run here (an operator without a kernel for this processor).
+    The third gives at most `count` rows at the thresholds of a model's trees, made of `samples`, with the same
+    inputs; None for a model without trees that they could be made for.
+
+    The first two raise ConversionFailed when the file cannot be read as its format; `load` raises NotVerified for a
+    valid model that cannot run here (an operator without a kernel for this processor).
     """
 
     format: str
@@ -97,6 +110,14 @@ class Runner:
     def load(self, artifact: Any) -> Session:
         session: Session = load_attribute(self.module, "load")(artifact)
         return session
+
+    def boundary_samples(
+        self, artifact: Any, samples: Mapping[str, np.ndarray], *, count: int, seed: int
+    ) -> dict[str, np.ndarray] | None:
+        """Rows at the thresholds of the model's trees; None where there are none, or the module does not make them."""
+        function = getattr(importlib.import_module(self.module), "boundary_samples", None)
+        rows: dict[str, np.ndarray] | None = function(artifact, samples, count=count, seed=seed) if function else None
+        return rows
 
 
 # --- options: the keyword-only parameters of a converter ---

@@ -25,8 +25,6 @@ class Package:
 
 CATBOOST = Package("catboost", ("catboost",), "catboost")
 LIGHTGBM = Package("lightgbm", ("lightgbm",), "lightgbm")
-LIGHTGBM_SKLEARN = Package("sklearn", ("scikit-learn",), "lightgbm")
-LIGHTGBM_ONNX = Package("onnxmltools", ("onnxmltools",), "lightgbm")
 NUMPY = Package("numpy", ("numpy",))
 ONNX = Package("onnx", ("onnx",))
 ONNXRUNTIME = Package("onnxruntime", ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino"))
@@ -39,11 +37,11 @@ SAFETENSORS = Package("safetensors", ("safetensors",), "torch")
 SKL2ONNX = Package("skl2onnx", ("skl2onnx",), "sklearn")
 SKLEARN = Package("sklearn", ("scikit-learn",), "sklearn")
 SKOPS = Package("skops", ("skops",), "sklearn")
+STATSMODELS = Package("statsmodels", ("statsmodels",), "statsmodels")
 TORCH = Package("torch", ("torch",), "torch")
+TREELITE = Package("treelite", ("treelite",), "treelite")
 TRITONCLIENT = Package("tritonclient", ("tritonclient",), "triton")
 XGBOOST = Package("xgboost", ("xgboost", "xgboost-cpu"), "xgboost")
-XGBOOST_SKLEARN = Package("sklearn", ("scikit-learn",), "xgboost")
-XGBOOST_ONNX = Package("onnxmltools", ("onnxmltools",), "xgboost")
 
 ALL: tuple[Package, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Package))
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlconvert import packages
-from mlconvert.converter import Converter, Option, Precision, check_options, options_of
+from mlconvert.converter import Converter, Option, check_options, options_of
 from mlconvert.errors import UsageError, suggest
 from mlconvert.routes import require_known, route
 
@@ -54,13 +54,6 @@ class Plan:
     @property
     def needs_samples(self) -> bool:
         return any(step.converter.uses_samples for step in self.steps)
-
-    def precision_after(self, index: int) -> Precision:
-        """What the artifact after step `index` computes in: the last precision that a step set."""
-        for step in reversed(self.steps[: index + 1]):
-            if step.converter.precision is not None:
-                return step.converter.precision
-        return "float32"
 
 
 def make_plan(

@@ -13,12 +13,13 @@ import os
 import sys
 import traceback
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlconvert.artifact import Artifact
+from mlconvert.converter import Session
 from mlconvert.errors import (
     ConversionFailed,
     MlconvertError,
@@ -35,7 +36,11 @@ if TYPE_CHECKING:
 
 ROWS_KEPT = 32
 ROWS_BYTES = 4 << 20  # rows in a record: fewer than 32 where that many would weigh more than this
-LIBRARY_JOBS = ("convert", "inspect")  # whatever a library raises there is a failed conversion, not a bug of ours
+LIBRARY_JOBS = (
+    "convert",
+    "inspect",
+    "untrusted",
+)  # whatever a library raises there is a failed conversion, not a bug of ours
 
 
 def _samples(request: Mapping[str, Any], out: Path) -> dict[str, Any]:
@@ -57,9 +62,34 @@ def _samples(request: Mapping[str, Any], out: Path) -> dict[str, Any]:
                 hint="--samples FILE (.npz, .npy, .csv or .parquet)",
             )
         samples = generate_samples(signature, count=request["count"], seed=request["seed"])
+    samples, boundary = _with_boundary(request, source, signature, samples)
     write_tensors(out, samples)
-    rows = {name: len(values) for name, values in samples.items()}
-    return {"rows": next(iter(rows.values())), "signature": signature.as_json() if signature else None}
+    rows = len(next(iter(samples.values())))
+    return {"rows": rows, "boundary": boundary, "signature": signature.as_json() if signature else None}
+
+
+def _with_boundary(
+    request: Mapping[str, Any], source: Artifact, signature: Signature | None, samples: dict[str, np.ndarray]
+) -> tuple[dict[str, np.ndarray], int]:
+    """The samples with rows at the thresholds of the source's trees behind them (or those alone), and how many."""
+    import numpy as np
+
+    from mlconvert.samples import check_samples
+
+    alone = request["kind"] == "boundary"
+    count = request["count"] if alone else request["boundary"]
+    made = None
+    if count:
+        runner = registry().runner(source.format)
+        made = runner.boundary_samples(source, samples, count=count, seed=request["seed"])
+    if made is None:
+        if alone:
+            what = f"boundary samples are made for trees, and no trees were found that rows of {source.format} reach"
+            raise NotVerified(what, hint="--kind random")
+        return samples, 0
+    edges = check_samples(made, signature)
+    rows = len(next(iter(edges.values())))
+    return edges if alone else {name: np.concatenate([samples[name], edges[name]]) for name in samples}, rows
 
 
 def _convert(request: Mapping[str, Any], out: Path) -> dict[str, Any]:
@@ -113,7 +143,7 @@ def _reference(request: Mapping[str, Any], out: Path) -> dict[str, Any]:
     from mlconvert.tensors import TensorWriter, read_tensors
 
     source = Artifact.from_json(request["source"])
-    session = registry().runner(source.format).load(source)
+    session = _giving(registry().runner(source.format).load(source), request["more"])
     with TensorWriter(out) as writer:
         rows = run_samples(
             session,
@@ -124,6 +154,18 @@ def _reference(request: Mapping[str, Any], out: Path) -> dict[str, Any]:
             role="reference",
         )
     return {"rows": rows, "depends": _dependencies(source)}
+
+
+def _giving(session: Session, more: Sequence[str]) -> Session:
+    """The session with those of its further outputs that the candidate has too."""
+    asked = {name: session.more[name] for name in more if name in session.more}
+    if not asked:
+        return session
+
+    def run(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return session.run(batch) | {name: answer(batch) for name, answer in asked.items()}
+
+    return replace(session, run=run)
 
 
 def _verify(request: Mapping[str, Any], out: Path) -> dict[str, Any]:
@@ -160,7 +202,11 @@ def _verify(request: Mapping[str, Any], out: Path) -> dict[str, Any]:
         parity = replace(parity, ok=False, outputs=(*frozen, *parity.outputs))
     rows_kept = encode_rows(samples, reference, count=ROWS_KEPT, limit=ROWS_BYTES) if parity.ok else None
     return {
-        "parity": {**parity.as_json(), "samples_sha256": request["samples_sha256"]},
+        "parity": {
+            **parity.as_json(),
+            "samples_sha256": request["samples_sha256"],
+            "boundary_samples": request["boundary"],
+        },
         "rows": rows_kept,
         "depends": {**request.get("depends", {}), **_dependencies(candidate)},
     }
@@ -200,6 +246,13 @@ def _inspect(request: Mapping[str, Any], out: Path) -> dict[str, Any]:  # noqa: 
     return {"signature": signature.as_json() if signature else None}
 
 
+def _untrusted(request: Mapping[str, Any], out: Path) -> dict[str, Any]:  # noqa: ARG001 - one shape for all jobs
+    """The types in a .skops file that are not on the list of trusted ones."""
+    from mlconvert.readers.estimator_files import untrusted_types
+
+    return {"untrusted": untrusted_types(Artifact.from_json(request["source"]).path)}
+
+
 JOBS: Mapping[str, Callable[[Mapping[str, Any], Path], dict[str, Any]]] = {
     "convert": _convert,
     "export-samples": _export_samples,
@@ -207,6 +260,7 @@ JOBS: Mapping[str, Callable[[Mapping[str, Any], Path], dict[str, Any]]] = {
     "reference": _reference,
     "rows": _rows,
     "samples": _samples,
+    "untrusted": _untrusted,
     "verify": _verify,
 }
 

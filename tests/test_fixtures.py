@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import subprocess
@@ -17,13 +18,17 @@ MAKE = FOLDER / "make.py"
 
 # Model, its format, its samples.
 MODELS = [
+    ("bikes.skops", "sklearn", "bikes.csv"),
     ("breast_cancer.txt", "lightgbm", "breast_cancer.csv"),
     ("churn.skops", "sklearn", "churn.csv"),
+    ("claims.pkl", "statsmodels", "claims.csv"),
     ("diabetes.cbm", "catboost", "diabetes.csv"),
     ("digits.pt2", "exported-program", "digits.npz"),
     ("digits_script.pt", "torchscript", "digits_script.npz"),
     ("iris_xgboost.json", "xgboost", "iris_xgboost.csv"),
     ("iris_xgboost.ubj", "xgboost", "iris_xgboost.csv"),
+    ("loans.ubj", "xgboost", "loans.csv"),
+    ("tickets.skops", "sklearn", "tickets.csv"),
     ("tiny_transformer.safetensors", "safetensors", "tiny_transformer.npz"),
     ("wine_forest.skops", "sklearn", "wine_forest.npz"),
 ]
@@ -64,6 +69,12 @@ def test_the_same_bytes_twice(trained, again, name):
     assert digest(trained(name)) == digest(again / name)
 
 
+def xgboost_names(path: Path) -> list[str]:
+    import xgboost
+
+    return xgboost.Booster(model_file=path).feature_names
+
+
 def test_samples_have_the_columns_and_inputs_of_their_models(trained):
     import numpy as np
 
@@ -71,6 +82,18 @@ def test_samples_have_the_columns_and_inputs_of_their_models(trained):
     lines = trained("breast_cancer.txt").read_text().splitlines()
     names = next(line for line in lines if line.startswith("feature_names=")).removeprefix("feature_names=").split()
     assert header == names
+    with trained("bikes.skops").with_suffix(".csv").open(encoding="utf-8") as stream:
+        bikes = list(csv.DictReader(stream))
+    assert any(row["humidity"] == "" for row in bikes)
+    assert any(row["weather"] == "hail" for row in bikes)  # a category that training never saw
+    with trained("loans.ubj").with_suffix(".csv").open(encoding="utf-8") as stream:
+        loans = list(csv.DictReader(stream))
+    assert list(loans[0]) == xgboost_names(trained("loans.ubj"))
+    assert {name for row in loans for name, cell in row.items() if cell == ""} == {
+        "income", "debt_ratio", "months_since_default",
+    }  # fmt: skip
+    tickets = trained("tickets.skops").with_suffix(".csv").read_text(encoding="utf-8")
+    assert all(word in tickets for word in ("Größe", "RÜCKGABE", "παράδοση", "№"))
     assert "Zürich" in trained("churn.skops").with_suffix(".csv").read_text(encoding="utf-8")
     with np.load(trained("tiny_transformer.safetensors").with_suffix(".npz")) as arrays:
         assert set(arrays) == {"input_ids", "attention_mask"}

@@ -18,7 +18,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ("errors", "errors version"),
     ("models and data", "artifact formats packages records samples signature tensors"),
     ("contracts", "converter"),
-    ("what several edges read and write alike", "onnx_model readers"),
+    ("what several edges read and write alike", "forests onnx_model pipelines readers"),
     ("edges", "converters repositories runners"),
     ("registry", "registry"),
     ("plan, parity, report", "inference parity plan recipe report routes tested"),

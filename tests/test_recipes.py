@@ -19,11 +19,18 @@ ROOT = Path(__file__).resolve().parent.parent
 RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
 # The files beside each recipe's model: asking for one trains it.
 MODELS = {
+    "bikes": ("bikes.skops", "bikes.csv"),
     "breast_cancer": ("breast_cancer.txt", "breast_cancer.csv"),
+    "breast_cancer_servers": ("breast_cancer.txt", "breast_cancer.csv"),
     "churn": ("churn.skops", "churn.csv"),
+    "claims": ("claims.pkl", "claims.csv"),
     "digits": ("digits.pt2", "digits.npz"),
+    "loans": ("loans.ubj", "loans.csv"),
+    "tickets": ("tickets.skops", "tickets.csv"),
     "tiny_transformer": ("tiny_transformer.safetensors", "tiny_transformer.npz"),
 }
+# How often the source answers: once, and once more where a target sees other rows (cast to float32).
+REFERENCES = {"loans": 2}
 
 
 @pytest.fixture
@@ -101,8 +108,11 @@ def test_recipe(here, shell, trained, monkeypatch, name):
         for step in target["steps"]:
             assert step["parity"]["ok"], step
             assert step["parity"]["outputs"]
-        publish = wanted[target["name"]]["publish"]
-        published = target["published"]
+        shell.proves(here / "build" / name / target["name"])
+        publish, published = wanted[target["name"]].get("publish"), target.get("published")
+        assert (publish is None) == (published is None)
+        if publish is None:
+            continue
         assert (published["name"], published["version"]) == (publish["name"], 1)
         assert published["verified"]
         assert not published["unchanged"]
@@ -113,7 +123,6 @@ def test_recipe(here, shell, trained, monkeypatch, name):
         assert read.input
         assert read.output
         shell.proves(model / "1")
-        shell.proves(here / "build" / name / target["name"])
     # What several targets share was made once, whichever of them came first.
     steps = [step for target in first["targets"] for step in target["steps"]]
     for step in steps:
@@ -121,14 +130,16 @@ def test_recipe(here, shell, trained, monkeypatch, name):
             other for other in steps if (other["converter"], other["options"]) == (step["converter"], step["options"])
         ]
         assert [other["cached"] for other in alike].count(False) == 1
-    assert sum(line.split()[-2:] == ["onnx", "…"] and "verify" not in line for line in said) == 1
-    assert sum(line.split()[-2:] == ["reference", "…"] for line in said) == 1
+    exports = {json.dumps(step["options"]) for step in steps if step["converter"].endswith("->onnx")}
+    assert sum(line.split()[-2:] == ["onnx", "…"] and "verify" not in line for line in said) == len(exports)
+    assert sum(line.split()[-2:] == ["reference", "…"] for line in said) == REFERENCES.get(name, 1)
 
     again, said = shell.run(recipe)
     assert all(step["cached"] for target in again["targets"] for step in target["steps"])
     assert digests(again) == digests(first)
     for target in again["targets"]:
-        assert (target["published"]["version"], target["published"]["unchanged"]) == (1, True)
+        if "published" in target:
+            assert (target["published"]["version"], target["published"]["unchanged"]) == (1, True)
     started = [line for line in said if line.endswith("…")]
     assert all(line.split()[-2] == "publish" for line in started), "a step ran again"
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
 
 from mlconvert.cli import options
+from mlconvert.readers.trusted_types import is_users_own
 
 
 def inspect(
@@ -51,10 +53,8 @@ def _print(data: dict[str, Any]) -> None:
     row("sha256", data["sha256"])
     for file in data["files"]:
         row("file", f"{file['path']}  {numbers.size(file['bytes'])}")
-    if data["pickle"]:
-        row("pickle", f"holds {data['pickle']['outermost']}; loading it can run code (--trust)")
-        for name in data["pickle"]["dangerous"]:
-            row("", f"calls {name}", "bold red")
+    for line in _contents(data):
+        row(*line)
     for side in ("inputs", "outputs"):
         for spec in (data["signature"] or {}).get(side, []):
             row(side[:-1], str(TensorSpec.from_json(spec)))
@@ -74,3 +74,27 @@ def _print(data: dict[str, Any]) -> None:
     else:
         row("verified", f"{parity['samples']} samples, {len(parity['outputs'])} outputs", "green")
     row("made", f"{record['created']} by mlconvert {record['mlconvert']}")
+
+
+def _contents(data: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """What opening the file would call or build: name, value and style of each line."""
+    if data["pickle"]:
+        yield "pickle", f"holds {data['pickle']['outermost']}; loading it can run code (--trust)", ""
+        for name in data["pickle"]["dangerous"]:
+            yield "", f"calls {name}", "bold red"
+    if data["skops"]:
+        untrusted = data["skops"]["untrusted"]
+        yield "skops", f"holds {data['skops']['outermost']}; {_needs(untrusted)}", "bold red" if untrusted else ""
+        for name in data["skops"]["types"]:
+            if name in (untrusted or ()):
+                yield "", f"needs {name}, which is not on the list of trusted types", "bold red"
+            else:
+                yield "", f"needs {name}", ""
+
+
+def _needs(untrusted: list[str] | None) -> str:
+    if untrusted is None:
+        return "which of its types are trusted is not known without skops"
+    if any(is_users_own(name) for name in untrusted):
+        return "it cannot be loaded here, as it has types of a script (__main__)"
+    return "loading it takes trust (--trust)" if untrusted else "all its types are trusted"

@@ -13,7 +13,7 @@ CONVERTERS: tuple[Converter, ...] = (
         "onnx",
         "mlconvert.converters.catboost_to_onnx",
         (p.CATBOOST, p.ONNX),
-        title="CatBoost's own ONNX export",
+        title="exact trees, from CatBoost's own file",
     ),
     Converter(
         "exported-program",
@@ -28,8 +28,8 @@ CONVERTERS: tuple[Converter, ...] = (
         "onnx",
         "onnx",
         "mlconvert.converters.lightgbm_to_onnx",
-        (p.LIGHTGBM, p.LIGHTGBM_ONNX, p.LIGHTGBM_SKLEARN, p.ONNX),
-        title="onnxmltools, from LightGBM's text file",
+        (p.ONNX,),
+        title="exact trees, from LightGBM's text file",
     ),
     Converter(
         "sklearn",
@@ -37,8 +37,16 @@ CONVERTERS: tuple[Converter, ...] = (
         "onnx",
         "mlconvert.converters.sklearn_to_onnx",
         (p.SKLEARN, p.SKL2ONNX, p.PANDAS, p.ONNX),
-        title="skl2onnx, from a fitted scikit-learn estimator",
+        title="exact trees and skl2onnx, from a fitted scikit-learn estimator",
         uses_samples=True,
+    ),
+    Converter(
+        "statsmodels",
+        "onnx",
+        "onnx",
+        "mlconvert.converters.statsmodels_to_onnx",
+        (p.STATSMODELS, p.ONNX),
+        title="a linear predictor and its inverse link, from fitted statsmodels results",
     ),
     Converter(
         "torch",
@@ -59,12 +67,37 @@ CONVERTERS: tuple[Converter, ...] = (
         uses_samples=True,
     ),
     Converter(
+        "treelite",
+        "onnx",
+        "onnx",
+        "mlconvert.converters.treelite_to_onnx",
+        (p.TREELITE, p.ONNX),
+        title="exact trees, from a treelite checkpoint",
+    ),
+    Converter(
         "xgboost",
         "onnx",
         "onnx",
         "mlconvert.converters.xgboost_to_onnx",
-        (p.XGBOOST, p.XGBOOST_ONNX, p.XGBOOST_SKLEARN, p.ONNX),
-        title="onnxmltools, from XGBoost's json or ubj file",
+        (p.XGBOOST, p.ONNX),
+        title="exact trees, from XGBoost's json or ubj file",
+    ),
+    # --- to treelite, for Triton's FIL backend ---
+    Converter(
+        "lightgbm",
+        "treelite",
+        "treelite",
+        "mlconvert.converters.lightgbm_to_treelite",
+        (p.TREELITE,),
+        title="a treelite checkpoint, from LightGBM's text file",
+    ),
+    Converter(
+        "xgboost",
+        "treelite",
+        "treelite",
+        "mlconvert.converters.xgboost_to_treelite",
+        (p.TREELITE, p.XGBOOST),
+        title="a treelite checkpoint, from XGBoost's json or ubj file",
     ),
     # --- ONNX to ONNX ---
     Converter(

@@ -1,76 +1,87 @@
-"""scikit-learn's estimators to ONNX, through skl2onnx (and onnxmltools for LightGBM and XGBoost wrappers in them).
+"""scikit-learn's estimators to ONNX, in double: ensembles of trees alone, and everything else part by part.
 
-Which precision is right depends on the estimator. Linear models, neural networks, scalers and most others compute
-in float64, and are exact with float64 inputs. scikit-learn's trees, and XGBoost, cast their input to float32: alone
-they take float32; behind a scaler or an encoder the steps before them stay in float64 and the cast is put where the
-library has it. What skl2onnx or ONNX Runtime has no float64 version of is converted in float32.
+scikit-learn computes in float64, and so does the file, but for what the library itself computes in float32: its trees
+and XGBoost cast their input, and the cast is where they have it, behind a scaler that works in double.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from mlconvert.converters import classical_graph, skl2onnx_stock, sklearn_refusals
-from mlconvert.converters.classical_graph import Output
+from mlconvert.converters.tree_options import LeafIndices, Opset, RawScores, TargetRuntime
 from mlconvert.errors import ConversionFailed, UsageError
 from mlconvert.readers import estimators
-from mlconvert.readers.estimator_answers import outputs_of, table_of
+from mlconvert.readers.estimator_answers import outputs_of, table_of, unanswered
 
 if TYPE_CHECKING:
     import numpy as np
-    import onnx
 
     from mlconvert.artifact import Artifact
+    from mlconvert.forests.model import Float, TreeModel
+    from mlconvert.onnx_model.releases import TreeOperators
+    from mlconvert.pipelines.graph import Dtype
+    from mlconvert.pipelines.model import Made
 
-
-@dataclass(frozen=True)
-class Attempt:
-    """One way to convert: the element type of floats, and whether integers and booleans become floats first."""
-
-    dtype: Literal["float32", "float64"]
-    integers_as_floats: bool
+Dtypes = Literal["auto", "float32", "float64"]
+Rows = Mapping[str, "np.ndarray"]
 
 
 def convert(
     source: Artifact,
     target: Path,
     *,
-    opset: Annotated[int, "version of the ai.onnx operators"] = 18,
+    opset: Opset = 18,
     inputs: Annotated[
         Literal["auto", "matrix", "columns"], "one matrix `input`, or one input per column; auto goes by the samples"
     ] = "auto",
     dtype: Annotated[
-        Literal["auto", "float32", "float64"],
-        "of float inputs; auto: float32 for trees alone, else float64 if it can be",
+        Dtypes, "of float inputs; auto: float64, but float32 for a part that ONNX Runtime has in no other"
     ] = "auto",
+    target_runtime: TargetRuntime = None,
+    raw_scores: RawScores = False,
+    leaf_indices: LeafIndices = False,
     samples: Mapping[str, np.ndarray] | None = None,
 ) -> Artifact:
     """Write an ONNX model whose outputs have the names that the runner of scikit-learn gives.
 
-    Raises ConversionFailed for an estimator that skl2onnx cannot convert, or is known to convert wrongly, naming it
-    and its place; UsageError when columns are needed and no samples tell their types.
+    Raises ConversionFailed for an estimator that cannot be converted exactly, or has a part that cannot, naming the
+    part and its place; UsageError when columns are needed and no samples tell their types, when samples are not of
+    the types that a part was fitted on, and for `raw_scores` and `leaf_indices` of anything but trees alone.
     """
-    from mlconvert.onnx_model import files as onnx_files
+    from mlconvert.forests.onnx_file import write_trees
 
-    estimator = estimators.load_estimator(source)
-    if type(estimator).__module__.startswith("catboost."):
-        from mlconvert.converters.catboost_to_onnx import export_catboost
+    estimator, where = estimators.load_estimator(source), source.location
+    rows = _rows(estimator, inputs, samples or {}, where)
+    trees = _trees_alone(estimator, rows, where)
+    if trees is not None:
+        return write_trees(
+            trees,
+            target,
+            dtype="float32" if dtype == "float32" else "float64",
+            opset=opset,
+            target_runtime=target_runtime,
+            raw_scores=raw_scores,
+            leaf_indices=leaf_indices,
+        )
+    if raw_scores or leaf_indices:
+        option = "raw_scores" if raw_scores else "leaf_indices"
+        what = f"{option} is for an ensemble of trees that takes one matrix, not for a {type(estimator).__name__}"
+        raise UsageError(what, where=where, hint=f"leave {option} out, or convert the model without its pipeline")
+    return _write_graph(estimator, rows, target, opset, dtype, target_runtime, where)
 
-        return export_catboost(estimator, target, opset=opset, where=source.location)
-    sklearn_refusals.refuse(estimator, source.location)
-    rows = _rows(estimator, inputs, samples or {}, source.location)
-    wanted = _wanted(estimator, rows, source.location)
-    model, attempt = _first_that_loads(estimator, rows, wanted, opset, dtype, source.location)
-    onnx_files.check_opset(model, opset)
-    files = onnx_files.write_onnx(model, target)
-    return onnx_files.onnx_artifact(target, files, model=model, facts={"dtype": attempt.dtype})
+
+def _trees_alone(estimator: Any, rows: Rows, where: str) -> TreeModel | None:
+    from mlconvert.forests.estimators import text_columns, tree_model_of
+
+    if list(rows) != ["input"] or "input" in estimators.column_names(estimator) or text_columns(estimator, where):
+        return None
+    return tree_model_of(estimator, where)
 
 
 def _rows(estimator: Any, inputs: str, samples: Mapping[str, np.ndarray], where: str) -> dict[str, np.ndarray]:
-    """A few rows as the converted model will take them: they tell the inputs' names and types, and the outputs'."""
+    """A few rows as the converted model will take them: they tell the inputs' names and types."""
     import numpy as np
 
     names = estimators.column_names(estimator)
@@ -97,96 +108,72 @@ def _rows(estimator: Any, inputs: str, samples: Mapping[str, np.ndarray], where:
     raise UsageError(what, where=where, hint="give some: --samples FILE (.csv, .parquet or .npz)")
 
 
-def _wanted(estimator: Any, rows: Mapping[str, np.ndarray], where: str) -> list[Output]:
-    """The outputs as the estimator itself gives them for those rows."""
-    with classical_graph.stock_errors(f"the {type(estimator).__name__} does not answer the samples", where):
-        answers = outputs_of(estimator, table_of(estimator, rows))
-    wanted = []
-    for name, values in answers.items():
-        if values.ndim == 1:
-            wanted.append(Output(name, None, "flat"))
-        elif name == "scores" and values.shape[1] == 1:
-            # The decision function: one column for two classes, where skl2onnx writes one or, for both signs, two.
-            wanted.append(Output(name, 1, "last" if estimators.kind_of(estimator) == "classifier" else "column"))
-        else:
-            wanted.append(Output(name, values.shape[1]))
-    return wanted
+def _write_graph(
+    estimator: Any, rows: Rows, target: Path, opset: int, dtype: Dtypes, target_runtime: str | None, where: str
+) -> Artifact:
+    from mlconvert.onnx_model import files as onnx_files
 
-
-def _attempts(estimator: Any, rows: Mapping[str, np.ndarray], dtype: str) -> Iterator[Attempt]:
-    integers = any(values.dtype.kind in "biu" for values in rows.values())
-    order: tuple[Literal["float32", "float64"], ...] = ("float64", "float32")
-    if dtype == "float32" or (dtype == "auto" and skl2onnx_stock.is_trees(estimator)):
-        order = ("float32",)
-    elif dtype == "float64":
-        order = ("float64",)
-    for kind in order:
-        yield Attempt(kind, integers_as_floats=False)
-        if integers:
-            yield Attempt(kind, integers_as_floats=True)
+    made, floats, reason = _first_that_loads(estimator, rows, opset, dtype, target_runtime, where)
+    onnx_files.check_opset(made.model, opset)
+    written = onnx_files.write_onnx(made.model, target)
+    reasons = [reason] if reason else list(made.rounding)
+    facts: dict[str, Any] = {"precision": "float32" if floats == "float32" or reasons else "float64", "dtype": floats}
+    if reasons:
+        facts["float32_because"] = reasons
+    return onnx_files.onnx_artifact(target, written, model=made.model, facts=facts)
 
 
 def _first_that_loads(
-    estimator: Any, rows: Mapping[str, np.ndarray], wanted: list[Output], opset: int, dtype: str, where: str
-) -> tuple[onnx.ModelProto, Attempt]:
+    estimator: Any, rows: Rows, opset: int, dtype: Dtypes, target_runtime: str | None, where: str
+) -> tuple[Made, Float, str | None]:
+    """The model, the type of its floats, and for float32 that nobody asked for, the reason."""
+    orders: dict[Dtypes, tuple[Float, ...]] = {"auto": ("float64", "float32")}
+    order = orders.get(dtype, ("float32" if dtype == "float32" else "float64",))
     failure: ConversionFailed | None = None
-    for attempt in _attempts(estimator, rows, dtype):
+    for floats in order:
+        reason = failure.message if failure else None
         try:
-            model = _convert(estimator, rows, wanted, opset, attempt, where)
-            classical_graph.check_loads(model)
+            return _made(estimator, rows, floats, opset, target_runtime, where), floats, reason
         except ConversionFailed as error:
             failure = failure or error
-        else:
-            return model, attempt
+            if not isinstance(error.__cause__, Exception):  # refused by name: no other type would help
+                break
     assert failure is not None
     raise failure
 
 
-def _convert(
-    estimator: Any, rows: Mapping[str, np.ndarray], wanted: list[Output], opset: int, attempt: Attempt, where: str
-) -> onnx.ModelProto:
-    from onnx import TensorProto
+def _made(estimator: Any, rows: Rows, floats: Float, opset: int, target_runtime: str | None, where: str) -> Made:
+    from mlconvert.pipelines.loading import check_loads
+    from mlconvert.pipelines.model import estimator_model
 
-    element = TensorProto.FLOAT if attempt.dtype == "float32" else TensorProto.DOUBLE
-    own = {name: _element(values, element) for name, values in rows.items()}
-    columns = "input" not in rows or "input" in estimators.column_names(estimator)
-    joined = columns and not hasattr(estimators.first_step(estimator), "transformers_")
-    fed = own
-    if joined:  # skl2onnx takes only the first of several inputs for most estimators
-        fed = {"input": _common(own, element)}
-        shapes = {"input": len(own)}
-    else:
-        shapes = {name: values.shape[1] for name, values in rows.items()}
-        if attempt.integers_as_floats:
-            fed = {n: element if e in (TensorProto.INT64, TensorProto.BOOL) else e for n, e in own.items()}
-    model = skl2onnx_stock.to_onnx(estimator, {name: (fed[name], shapes[name]) for name in fed}, opset, where)
-    classical_graph.set_opsets(model, opset)
-    classical_graph.name_inner(model)
-    if len(model.graph.input) != len(fed):
-        raise ConversionFailed("skl2onnx left out some of the inputs", where=where)
-    names = {value.name: name for value, name in zip(model.graph.input, fed, strict=True)}
-    classical_graph.mend_inputs(model, names)
-    if joined:
-        classical_graph.join_columns(model, own, fed["input"])
-    elif columns:
-        classical_graph.cast_columns(model, own)
-    classical_graph.mend_inputs(model, {})
-    classical_graph.mend_outputs(model, wanted)
-    return model
+    with unanswered(estimator, "the samples", where):
+        answers = outputs_of(estimator, table_of(estimator, rows))
+    made = estimator_model(
+        estimator,
+        {name: (_dtype(values, floats), values.shape[1]) for name, values in rows.items()},
+        {name: _dtype(values, None) for name, values in answers.items()},
+        floats=floats,
+        opset=opset,
+        operators=_operators(opset, target_runtime),
+        where=where,
+    )
+    check_loads(made.model, where)
+    return made
 
 
-def _element(values: np.ndarray, floats: int) -> int:
-    from onnx import TensorProto
+def _operators(opset: int, target_runtime: str | None) -> TreeOperators:
+    from mlconvert.onnx_model.releases import TreeOperators, runtime_limits, tree_operators
 
-    kinds = {"U": TensorProto.STRING, "b": TensorProto.BOOL, "i": TensorProto.INT64, "u": TensorProto.INT64}
-    return int(kinds.get(values.dtype.kind, floats))
+    if target_runtime is None:
+        return TreeOperators()
+    highest = runtime_limits(target_runtime).opset
+    if opset > highest:
+        what = f"opset {opset} is out of range"
+        raise UsageError(what, hint=f"ONNX Runtime {target_runtime} takes opsets up to {highest}")
+    return tree_operators(target_runtime)
 
 
-def _common(columns: Mapping[str, int], floats: int) -> int:
-    from onnx import TensorProto
-
-    strings = [name for name, element in columns.items() if element == TensorProto.STRING]
-    if strings and len(strings) < len(columns):
-        what = f"the columns are of several types (strings: {', '.join(strings)}) and go to a step that takes them all"
-        raise ConversionFailed(what, hint="put a ColumnTransformer in front, and fit the pipeline again")
-    return int(TensorProto.STRING) if strings else floats
+def _dtype(values: np.ndarray, floats: Float | None) -> Dtype:
+    kinds: dict[str, Dtype] = {"U": "string", "O": "string", "b": "bool", "i": "int64", "u": "int64"}
+    own: Float = "float32" if values.dtype.name in ("float16", "float32") else "float64"
+    return kinds.get(values.dtype.kind, floats or own)

@@ -15,6 +15,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from mlconvert.execution import cache, outputs
 from mlconvert.execution.cached_jobs import CachedJobs, Event, Made, Observer, code_versions, surroundings, unwatched
 from mlconvert.execution.jobs import Children
 from mlconvert.execution.planned import PlannedRun, PlannedTarget
-from mlconvert.execution.verification import Reference, make_samples, verify_artifact, why_failed
+from mlconvert.execution.verification import Reference, make_samples, tolerances_for, verify_artifact, why_failed
 from mlconvert.formats import source_sha256
 from mlconvert.plan import PlannedStep
 from mlconvert.registry import registry
@@ -88,15 +89,16 @@ def _run_steps(run: CachedJobs, planned: PlannedRun, target: PlannedTarget, dige
     samples = None
     if verify or target.plan.needs_samples:
         samples = make_samples(run, name, source, source_digest, planned.recipe.samples)
-    artifact, outcome = source, dict[str, Any]()
+    artifact, outcome, precise = source, dict[str, Any](), Precise()
     for index, step in enumerate(target.plan.steps):
         last = index + 1 == len(target.plan.steps)
         made = _convert(run, target, step, artifact, digest, samples, last=last)
         artifact, digest = made.artifact(), made.sha256
+        precise = precise.after(step, artifact)
         row = _step_entry(step, made)
         entry["steps"].append(row)
         if verify and samples is not None:
-            tolerances = target.tolerances[index]
+            tolerances = tolerances_for(target.spec.parity, precise.precision, promised=precise.promised, last=last)
             reference = Reference(source, source_digest, samples)
             outcome = dict(verify_artifact(run, name, f"verify {step.name}", artifact, digest, reference, tolerances))
             outcome["tolerances"] = tolerances.as_json()
@@ -105,7 +107,24 @@ def _run_steps(run: CachedJobs, planned: PlannedRun, target: PlannedTarget, dige
                 where = f"step '{step.name}' ({step.converter.id})"
                 raise ParityFailed(why_failed(outcome["parity"]), where=where)
     alone = len(planned.targets) == 1
+    outcome["precision"] = precise.precision
     _place(run, target, artifact, made, entry, outcome, source_of(source, source_digest), alone=alone)
+
+
+@dataclass(frozen=True)
+class Precise:
+    """What an artifact computes in, and how close to the source its converter promises it to be (rtol, atol).
+
+    A step's row says so (float16), or the artifact that it made (an exact forest); a step that says nothing leaves
+    it as it was.
+    """
+
+    precision: str = "float32"
+    promised: Mapping[str, float] | None = None
+
+    def after(self, step: PlannedStep, artifact: Artifact) -> Precise:
+        stated = step.converter.precision or artifact.facts.get("precision")
+        return Precise(stated, artifact.facts.get("tolerance")) if stated else self
 
 
 def _convert(
@@ -190,7 +209,7 @@ def _place(
         "renamed": dict(artifact.renamed),
         "facts": dict(artifact.facts),
         "source": source,
-        "precision": target.plan.precision_after(len(target.plan.steps) - 1),
+        "precision": outcome["precision"],
         "tolerances": outcome.get("tolerances"),
         "steps": [
             {key: value for key, value in row.items() if key not in ("parity", "cached")} for row in entry["steps"]

@@ -15,7 +15,6 @@ from mlconvert.errors import UsageError
 from mlconvert.execution import outputs
 from mlconvert.execution.verification import require_samples, tolerances_for
 from mlconvert.formats import hint_for, source_artifact
-from mlconvert.parity.tolerance import Tolerances
 from mlconvert.plan import Plan, Waypoint, make_plan
 from mlconvert.recipe import PublishSpec, Recipe, TargetSpec, locate
 from mlconvert.registry import registry
@@ -28,7 +27,6 @@ class PlannedTarget:
     spec: TargetSpec
     plan: Plan
     destination: outputs.Destination
-    tolerances: tuple[Tolerances, ...]  # of each step's artifact
 
 
 @dataclass(frozen=True)
@@ -89,11 +87,8 @@ def plan_run(
             destination = replace(destination, main=destination.main.with_name(spec.filename))
         _check_keeps_source(source, destination)
         outputs.check(destination)
-        final = len(plan.steps) - 1
-        tolerances = [
-            tolerances_for(spec.parity, plan.precision_after(at), last=at == final) for at in range(final + 1)
-        ]
-        targets.append(PlannedTarget(spec, plan, destination, tuple(tolerances)))
+        tolerances_for(spec.parity, "float32")  # raises for values that are no tolerances
+        targets.append(PlannedTarget(spec, plan, destination))
     planned = PlannedRun(recipe, source, tuple(targets), base, single)
     _check_publishing(planned)
     return planned

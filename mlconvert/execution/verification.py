@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mlconvert.artifact import Artifact, file_sha256
+from mlconvert.converter import MORE_OUTPUTS
 from mlconvert.errors import UsageError, suggest
 from mlconvert.execution.cached_jobs import CachedJobs, Made, code_versions, surroundings
-from mlconvert.parity.tolerance import Tolerances, defaults_for
+from mlconvert.parity.tolerance import Tolerance, Tolerances, defaults_for
 from mlconvert.recipe import ParitySpec, SamplesSpec
 from mlconvert.registry import registry
 from mlconvert.signature import KINDS
@@ -31,8 +32,6 @@ def require_samples(spec: SamplesSpec) -> None:
         if spec.file.parent.is_dir():
             near = suggest(spec.file.name, [path.name for path in spec.file.parent.iterdir()])
         raise UsageError(f"the samples' file {spec.file} does not exist.{near}")
-    if spec.kind != "random":
-        raise UsageError(f"samples of the kind '{spec.kind}' cannot be made yet", hint="kind: random")
 
 
 def make_samples(jobs: CachedJobs, target: str, source: Artifact, sha256: str, spec: SamplesSpec) -> Made:
@@ -42,7 +41,7 @@ def make_samples(jobs: CachedJobs, target: str, source: Artifact, sha256: str, s
     """
     require_samples(spec)
     file = spec.file.absolute() if spec.file else None
-    drawn = {"count": spec.count, "seed": spec.seed}
+    drawn = {"count": spec.count, "seed": spec.seed, "kind": spec.kind, "boundary": spec.boundary}
     key = {
         "job": "samples",
         "source": sha256,
@@ -73,8 +72,11 @@ def verify_artifact(
 ) -> Mapping[str, Any]:
     """Compare an artifact with the reference: `{parity, rows}` as the worker's verify job gives them."""
     contract = input_contract(candidate)
+    outputs = candidate.signature.outputs if candidate.signature else ()
+    more = sorted(spec.name for spec in outputs if spec.name in MORE_OUTPUTS)
     shared = {
         "source": reference.sha256,
+        "more": more,
         "trusted": reference.source.trusted,
         "samples": reference.samples.sha256,
         "contract": contract,
@@ -87,6 +89,7 @@ def verify_artifact(
             "source": reference.source.as_json(),
             "samples": str(reference.samples.folder),
             "contract": contract,
+            "more": more,
             **surroundings(reference.source),
         }
         return jobs.get(target, "reference", {"job": "reference", **shared}, lambda: request)
@@ -107,6 +110,7 @@ def verify_artifact(
             "candidate": candidate.as_json(),
             "samples": str(reference.samples.folder),
             "samples_sha256": reference.samples.sha256,
+            "boundary": reference.samples.result["boundary"],
             "reference": str(answered.folder),
             "depends": answered.result["depends"],  # an answer of the user's own code holds as long as that code does
             "reference_signature": reference.samples.result["signature"],
@@ -129,9 +133,14 @@ def input_contract(candidate: Artifact) -> dict[str, str]:
     return {back.get(spec.name, spec.name): spec.dtype for spec in candidate.signature.inputs if spec.dtype in KINDS}
 
 
-def tolerances_for(parity: ParitySpec, precision: str, *, last: bool = True) -> Tolerances:
-    """The precision's defaults with what the user set in their place; per-output ones hold for the last step only."""
-    default = defaults_for(precision)
+def tolerances_for(
+    parity: ParitySpec, precision: str, *, promised: Mapping[str, float] | None = None, last: bool = True
+) -> Tolerances:
+    """The precision's defaults with what the user set in their place; per-output ones hold for the last step only.
+
+    `promised`: rtol and atol that the converter itself holds its result to, closer than its precision's.
+    """
+    default = Tolerance(**promised) if promised else defaults_for(precision)
     if parity.rtol is not None:
         default = replace(default, rtol=parity.rtol)
     if parity.atol is not None:

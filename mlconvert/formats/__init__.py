@@ -106,10 +106,18 @@ FORMATS: tuple[Format, ...] = (
         "mlconvert.formats.content:is_state_dict",
         hint=_WEIGHTS_HINT,
     ),
+    Format(
+        "statsmodels",
+        "fitted statsmodels results",
+        (".pkl", ".pickle"),
+        "model.pkl",
+        "mlconvert.formats.content:is_statsmodels",
+    ),
     Format("torch", "a PyTorch factory", (), "model.py", "mlconvert.formats.content:never"),
     Format(
         "torchscript", "a TorchScript module", (".pt", ".pth"), "model.pt", "mlconvert.formats.content:is_torchscript"
     ),
+    Format("treelite", "a treelite checkpoint", (".tl", ".bin"), "checkpoint.tl", "mlconvert.formats.content:is_treelite"),
     Format("xgboost", "an XGBoost model", (".json", ".ubj"), "model.ubj", "mlconvert.formats.content:is_xgboost"),
 )
 

@@ -18,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 
 from mlconvert.errors import ConversionFailed
+from mlconvert.formats import treelite_layout
 from mlconvert.formats.pickles import compression_of, outermost_class, read_pickle, starts_like_pickle, summarise
 from mlconvert.formats.protobuf_wire import Outline, onnx_outline
 
@@ -158,7 +159,7 @@ def is_onnx(content: Content) -> bool:
 
 def is_other_pickle(content: Content) -> bool:
     return (content.is_pickle or content.torch_class is not None) and not (
-        is_estimator_pickle(content) or is_state_dict(content)
+        is_estimator_pickle(content) or is_state_dict(content) or is_statsmodels(content)
     )
 
 
@@ -194,6 +195,10 @@ def is_estimator_pickle(content: Content) -> bool:
     module = content.pickle_class.rpartition(".")[0]
     if module.partition(".")[0] not in _ESTIMATOR_PACKAGES and module not in _ESTIMATOR_MODULES:
         return False
+    return _is_whole_pickle(content)
+
+
+def _is_whole_pickle(content: Content) -> bool:
     # The end of a pickle is a full stop; only a file that ends otherwise is read as a whole.
     whole = content.tail.endswith(b".") or compression_of(content.head) is not None
     if not whole and not read_pickle(content.path).complete:
@@ -205,8 +210,29 @@ def is_state_dict(content: Content) -> bool:
     return content.torch_class in _STATE_DICTS
 
 
+def is_statsmodels(content: Content) -> bool:
+    """True for a pickle whose outermost class is statsmodels' own; raises ConversionFailed for a truncated one."""
+    if not content.is_pickle or content.pickle_class is None or not content.pickle_class.startswith("statsmodels."):
+        return False
+    return _is_whole_pickle(content)
+
+
 def is_torchscript(content: Content) -> bool:
     return "data.pkl" in content.inner_names and any(name.startswith("code/") for name in content.inner_names)
+
+
+def is_treelite(content: Content) -> bool:
+    """True for a checkpoint of treelite; of one in treelite 4's layout only if it is whole, else ConversionFailed."""
+    version = treelite_layout.version_of(content.head)
+    if version is None:
+        return False
+    if version[0] == treelite_layout.MAJOR:
+        with content.path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            try:
+                treelite_layout.read_layout(data)
+            except ValueError as error:
+                raise damaged(content.path, f"the treelite checkpoint is truncated or damaged: {error}") from error
+    return True
 
 
 def is_xgboost(content: Content) -> bool:

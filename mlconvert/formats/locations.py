@@ -14,6 +14,7 @@ RECORD = "record.json"
 MAIN_NAMES = (
     "model.onnx",
     "model.txt",
+    "checkpoint.tl",
     "model.ubj",
     "model.json",
     "xgboost.ubj",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from mlconvert.errors import UsageError
 
@@ -38,6 +39,16 @@ RUNTIMES: dict[str, Limits] = {
     "1.32": Limits(28, 5, 14),
 }
 
+TreeVersion = Literal[3, 5]
+"""ai.onnx.ml's tree operators: TreeEnsembleRegressor of version 3, TreeEnsemble of version 5."""
+
+FIRST_WITH_TREES = "1.21"
+"""The first ONNX Runtime with kernels for TreeEnsemble of ai.onnx.ml 5; older ones check such a model and refuse it."""
+
+FIRST_WITH_SETS = "1.23"
+"""The first whose TreeEnsemble looks up sets of categories. 1.21 and 1.22 unroll them into nodes: 30 trees with sets
+of 8 members took 8 seconds to load, with sets of 30 more than a minute."""
+
 TRITON: dict[str, str] = {
     "24.10": "1.19",
     "25.02": "1.20",
@@ -50,10 +61,27 @@ older one's ONNX Runtime, so the older one's limits hold for it."""
 
 def runtime_limits(version: str) -> Limits:
     """The limits of an ONNX Runtime version, `1.19` or `1.19.2`; UsageError for one that is not in the table."""
-    short = ".".join(version.split(".")[:2])
+    short = _short(version)
     if short not in RUNTIMES or not re.fullmatch(r"\d+\.\d+(\.\d+)?", version):
         raise UsageError(f"no limits are known of ONNX Runtime '{version}'", hint=f"known: {', '.join(RUNTIMES)}")
     return RUNTIMES[short]
+
+
+@dataclass(frozen=True)
+class TreeOperators:
+    """What can be used of ai.onnx.ml's tree operators: their version, and whether nodes may test for categories."""
+
+    version: TreeVersion = 5
+    sets: bool = True
+
+
+def tree_operators(version: str) -> TreeOperators:
+    """What an ONNX Runtime version runs of the tree operators; UsageError for one that is not in the table."""
+    runtime_limits(version)
+    releases = list(RUNTIMES)
+    place = releases.index(_short(version))
+    trees, sets = (place >= releases.index(first) for first in (FIRST_WITH_TREES, FIRST_WITH_SETS))
+    return TreeOperators(5 if trees else 3, sets)
 
 
 def triton_runtime(release: str) -> str:
@@ -64,3 +92,7 @@ def triton_runtime(release: str) -> str:
         hint = f"known: {releases[0]} to {releases[-1]}; or say runtime=<ONNX Runtime's version>"
         raise UsageError(f"no limits are known of Triton '{release}'", hint=hint)
     return TRITON[max(known for known in releases if known <= release)]
+
+
+def _short(version: str) -> str:
+    return ".".join(version.split(".")[:2])

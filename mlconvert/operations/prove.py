@@ -90,6 +90,7 @@ def prove_by_rows(
             "samples": str(unpacked.folder / "samples"),
             "samples_sha256": Made({}, digests, unpacked.folder, 0, 0, cached=True).sha256,
             "reference": str(unpacked.folder / "reference"),
+            "boundary": 0,
             "tolerances": tolerances.as_json(),
         }
         key = {**request, "samples": "", "reference": "", "candidate": record["sha256"], "rows": unpacked.sha256}

@@ -17,11 +17,13 @@ from mlconvert.registry import registry
 SUFFIXES = (".npz", ".npy", ".csv", ".parquet")
 
 
-def generate_file(source: str, output: Path, *, count: int, seed: int, trust: bool, observer: Observer) -> int:
-    """Write `count` rows drawn from the source's signature; returns the number of rows.
+def generate_file(
+    source: str, output: Path, *, count: int, kind: str = "random", seed: int, trust: bool, observer: Observer
+) -> int:
+    """Write `count` rows drawn from the source's signature, or at the thresholds of its trees; returns their number.
 
     Raises UsageError (the file exists, or its suffix is no sample format) and NotVerified (the source does not say
-    what it takes, or takes strings, for which nothing sensible can be drawn).
+    what it takes, or takes strings, for which nothing sensible can be drawn; of the kind `boundary`: it has no trees).
     """
     if output.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{output}: samples are written as {', '.join(SUFFIXES)}")
@@ -33,7 +35,8 @@ def generate_file(source: str, output: Path, *, count: int, seed: int, trust: bo
     with outputs.claimed(output) as scratch:
         run = CachedJobs(children, scratch, observer)
         try:
-            spec = SamplesSpec(count=count, seed=seed)
+            # Nothing is put behind random rows: the user asked for this kind of rows, in this number.
+            spec = SamplesSpec(count=count, seed=seed, kind=kind, boundary=0)
             made = make_samples(run, "samples", artifact, source_sha256(artifact), spec)
             request = {"job": "export-samples", "samples": str(made.folder), "filename": output.name}
             request["signature"] = made.result["signature"]

@@ -35,7 +35,9 @@ LIGHTGBM: Mapping[str, Task] = {
     "regression_l1": "value",
     "tweedie": "value",
 }
+# A binary objective with several targets answers each one's probability, as values.
 XGBOOST: Mapping[str, Task] = {
+    "binary:hinge": "binary",
     "binary:logistic": "binary",
     "multi:softmax": "multiclass",
     "multi:softprob": "multiclass",
@@ -58,29 +60,43 @@ XGBOOST: Mapping[str, Task] = {
 CATBOOST: Mapping[str, Task] = {
     "Logloss": "binary",
     "CrossEntropy": "binary",
+    "Focal": "binary",
     "MultiClass": "multiclass",
     "MultiClassOneVsAll": "multiclass",
+    "Cox": "value",
     "Expectile": "value",
+    "GroupQuantile": "value",
     "Huber": "value",
-    "LogLinQuantile": "value",
+    "LambdaMart": "value",
     "LogCosh": "value",
+    "LogLinQuantile": "value",
     "Lq": "value",
     "MAE": "value",
     "MAPE": "value",
+    "MultiCrossEntropy": "value",
+    "MultiLogloss": "value",
+    "MultiQuantile": "value",
     "MultiRMSE": "value",
+    "MultiRMSEWithMissingValues": "value",
     "PairLogit": "value",
     "PairLogitPairwise": "value",
     "Poisson": "value",
+    "Quantile": "value",
     "QueryRMSE": "value",
     "QuerySoftMax": "value",
-    "Quantile": "value",
     "RMSE": "value",
+    "RMSPE": "value",
+    "StochasticFilter": "value",
+    "StochasticRank": "value",
+    "SurvivalAft": "value",
     "Tweedie": "value",
     "YetiRank": "value",
     "YetiRankPairwise": "value",
 }
 # CatBoostRegressor.predict gives the exponent of the raw value for these (the base class CatBoost does not).
 CATBOOST_EXPONENT = frozenset({"Poisson", "Tweedie"})
+# Several labels at once: the values are each one's probability.
+CATBOOST_MULTILABEL = frozenset({"MultiCrossEntropy", "MultiLogloss"})
 
 
 def task_of(table: Mapping[str, Task], objective: str, library: str, where: str) -> Task:

@@ -7,11 +7,13 @@ vectoriser takes `input`, strings, one a row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from mlconvert.errors import ConversionFailed, UsageError
+from mlconvert.errors import ConversionFailed, MlconvertError, UsageError
 from mlconvert.readers import estimators
+from mlconvert.readers.estimator_columns import check_columns
 from mlconvert.signature import Signature, TensorSpec
 
 if TYPE_CHECKING:
@@ -33,12 +35,21 @@ def signature_of(estimator: Any, where: str) -> Signature | None:
         matrix, row = TensorSpec("input", "float64", ("batch", count), names), np.zeros((1, count))
     else:
         return None
-    try:
+    with unanswered(estimator, f"a row of {matrix.dtype}", where):
         answers = outputs_of(estimator, table_of(estimator, {"input": row}))
-    except (ValueError, TypeError, AttributeError) as error:
-        what = f"the {type(estimator).__name__} does not answer for a row of {matrix.dtype}: {error}"
-        raise ConversionFailed(what, where=where) from error
     return Signature((matrix,), tuple(_spec(name, values) for name, values in answers.items()))
+
+
+@contextmanager
+def unanswered(estimator: Any, what: str, where: str) -> Iterator[None]:
+    """Turn whatever an estimator raises when it is asked into ConversionFailed."""
+    try:
+        yield
+    except MlconvertError:
+        raise
+    except Exception as error:  # an estimator's methods are anyone's code
+        reason = f"the {type(estimator).__name__} does not answer {what}: {error or type(error).__name__}"
+        raise ConversionFailed(reason, where=where) from error
 
 
 def _spec(name: str, values: np.ndarray) -> TensorSpec:
@@ -59,12 +70,13 @@ def table_of(estimator: Any, inputs: Mapping[str, np.ndarray]) -> Any:
         if extra := sorted(inputs.keys() - set(names)):
             what = f"the samples have columns that the model does not take: {', '.join(extra)}"
             raise UsageError(what, hint="remove them (the labels, perhaps) from the samples")
+        check_columns(estimator, inputs)
         # pandas finds the dtype itself: its own string type in pandas 3, object in pandas 2.
         return pd.DataFrame({name: _column(name, inputs[name]) for name in names})
     if "input" not in inputs:
         missing = [name for name in names if name not in inputs] or ["input"]
         raise UsageError(f"the samples have no column '{missing[0]}'", hint=f"the model takes: {', '.join(names)}")
-    matrix = np.ascontiguousarray(inputs["input"], dtype=np.float64)
+    matrix = _matrix(estimator, inputs["input"])
     if not names:
         return matrix
     import pandas as pd
@@ -72,11 +84,25 @@ def table_of(estimator: Any, inputs: Mapping[str, np.ndarray]) -> Any:
     return pd.DataFrame(matrix, columns=list(names))
 
 
+def _matrix(estimator: Any, values: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    if values.dtype.kind in "OU":
+        raise UsageError(f"the samples hold text, and the {type(estimator).__name__} takes numbers")
+    matrix = np.ascontiguousarray(values, dtype=np.float64)
+    wanted = estimators.feature_count(estimator)
+    if wanted is not None and (matrix.ndim != 2 or matrix.shape[1] != wanted):
+        raise UsageError(f"the samples have the shape {list(matrix.shape)}, and the model takes [rows, {wanted}]")
+    return matrix
+
+
 def _column(name: str, values: np.ndarray) -> Any:
     if values.ndim > 2 or (values.ndim == 2 and values.shape[1] != 1):
         raise UsageError(f"the column '{name}' has the shape {list(values.shape)}, not [rows, 1]")
     column = values.reshape(-1)
-    return column.astype(object).tolist() if column.dtype.kind == "U" else column
+    if column.dtype.kind == "U":
+        return column.astype(object).tolist()
+    return column.astype("float64") if column.dtype.kind == "f" else column  # as converted models compute
 
 
 def outputs_of(estimator: Any, table: Any) -> dict[str, np.ndarray]:

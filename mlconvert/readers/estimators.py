@@ -1,8 +1,8 @@
 """scikit-learn estimators: loading them from .skops, .pkl and .joblib files, and what they take and give.
 
 A pickle runs whatever code its author put into it, so one is opened only when the user said `--trust`. A .skops
-file names its types: it is opened when all of them are on the list below (beside those that skops itself trusts),
-which holds nothing that does more than keep data and compute.
+file names its types: it is opened when all of them are on the list in `mlconvert.readers.trusted_types` (beside those
+that skops itself trusts), which holds nothing that does more than keep data and compute.
 """
 
 from __future__ import annotations
@@ -11,64 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from mlconvert.errors import ConversionFailed, UsageError
+from mlconvert.errors import ConversionFailed
+from mlconvert.readers import estimator_files
+from mlconvert.readers.estimator_versions import refusing_newer
 
 if TYPE_CHECKING:
     from mlconvert.artifact import Artifact
 
 Kind = Literal["classifier", "regressor", "clusterer", "outlier", "mixture", "transformer"]
-
-TRUSTED_TYPES = frozenset(
-    {
-        "catboost.core.CatBoost",
-        "catboost.core.CatBoostClassifier",
-        "catboost.core.CatBoostRegressor",
-        "collections.OrderedDict",
-        "collections.defaultdict",
-        "lightgbm.basic.Booster",
-        "lightgbm.sklearn.LGBMClassifier",
-        "lightgbm.sklearn.LGBMModel",
-        "lightgbm.sklearn.LGBMRanker",
-        "lightgbm.sklearn.LGBMRegressor",
-        "numpy.dtype",
-        "numpy.mean",
-        "scipy.interpolate._bsplines.BSpline",
-        "scipy.sparse._csc.csc_matrix",
-        "scipy.sparse._csr.csr_array",
-        "scipy.sparse._csr.csr_matrix",
-        "sklearn._loss.link.Interval",
-        "sklearn._loss.loss.HalfTweedieLossIdentity",
-        "sklearn.calibration._CalibratedClassifier",
-        "sklearn.calibration._SigmoidCalibration",
-        "sklearn.cluster._bisect_k_means._BisectingTree",
-        "sklearn.cluster._kmeans._kmeans_single_lloyd",
-        "sklearn.compose._column_transformer.make_column_selector",
-        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-        "sklearn.feature_selection._univariate_selection.chi2",
-        "sklearn.feature_selection._univariate_selection.f_classif",
-        "sklearn.feature_selection._univariate_selection.f_regression",
-        "sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace",
-        "sklearn.metrics._dist_metrics.EuclideanDistance64",
-        "sklearn.metrics._dist_metrics.ManhattanDistance64",
-        "sklearn.metrics._dist_metrics.MinkowskiDistance64",
-        "sklearn.metrics._scorer._PassthroughScorer",
-        "sklearn.model_selection._split.KFold",
-        "sklearn.model_selection._split.StratifiedKFold",
-        "sklearn.neighbors._ball_tree.BallTree",
-        "sklearn.neighbors._kd_tree.KDTree",
-        "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
-        "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
-        "sklearn.tree._tree.Tree",
-        "xgboost.core.Booster",
-        "xgboost.sklearn.XGBClassifier",
-        "xgboost.sklearn.XGBModel",
-        "xgboost.sklearn.XGBRFClassifier",
-        "xgboost.sklearn.XGBRFRegressor",
-        "xgboost.sklearn.XGBRanker",
-        "xgboost.sklearn.XGBRegressor",
-    }
-)
-TRUSTED_PREFIXES = ("sklearn.gaussian_process.kernels.",)
 
 # The first step of a pipeline that takes one column of text.
 TEXT_STEPS = frozenset({"CountVectorizer", "TfidfVectorizer", "HashingVectorizer"})
@@ -81,7 +31,9 @@ def load_estimator(artifact: Artifact) -> Any:
     holds something that is no fitted estimator.
     """
     path = artifact.path
-    estimator = _load_skops(path, artifact.trusted) if path.suffix == ".skops" else _load_pickle(path, artifact.trusted)
+    load = estimator_files.load_skops if estimator_files.is_skops(path) else estimator_files.load_pickle
+    with refusing_newer(str(path)):
+        estimator = load(path, trusted=artifact.trusted)
     name = type_name(estimator)
     if isinstance(estimator, type) or not hasattr(estimator, "fit"):
         hint = None
@@ -97,56 +49,6 @@ def load_estimator(artifact: Artifact) -> Any:
 def type_name(value: Any) -> str:
     cls = value if isinstance(value, type) else type(value)
     return f"{cls.__module__}.{cls.__qualname__}"
-
-
-def _load_pickle(path: Path, trusted: bool) -> Any:
-    if not trusted:
-        what = "a pickle (.pkl, .joblib) can run code when it is opened, so it is opened only on your word"
-        hint = "add --trust if you trust its author; or save the model with skops, which runs no code"
-        raise UsageError(what, where=str(path), hint=hint)
-    import importlib
-
-    joblib = importlib.import_module("joblib")  # it has no type information
-    try:
-        return joblib.load(path)  # reads plain pickles too
-    except ModuleNotFoundError as error:
-        hint = f"install what brings '{error.name}', or put its folder on PYTHONPATH"
-        raise ConversionFailed(f"the pickle needs the module '{error.name}'", where=str(path), hint=hint) from error
-    except AttributeError as error:
-        hint = "the class must be where it was when the model was saved: in a module, not in __main__"
-        raise ConversionFailed(f"the pickle cannot be read: {error}", where=str(path), hint=hint) from error
-    except Exception as error:  # a pickle calls anything, so anything may be raised
-        raise ConversionFailed(f"not a readable pickle: {_reason(error)}", where=str(path)) from error
-
-
-def _load_skops(path: Path, trusted: bool) -> Any:
-    from mlconvert.packages import SKOPS, require
-
-    require((SKOPS,), "reading a .skops file")
-    from skops import io
-
-    try:
-        unknown = io.get_untrusted_types(file=path)
-    except Exception as error:  # zipfile, json and skops have no common error
-        raise ConversionFailed(f"not a readable .skops file: {_reason(error)}", where=str(path)) from error
-    foreign = [name for name in unknown if name not in TRUSTED_TYPES and not name.startswith(TRUSTED_PREFIXES)]
-    own = [name for name in foreign if name.partition(".")[0] == "__main__"]
-    if own or (foreign and not trusted):
-        names = ", ".join(own or foreign)
-        hint = "add --trust if you trust the file's author and these types"
-        if own:
-            hint = "define them in a module that can be imported, and save the model again"
-        raise UsageError(f"the .skops file has types that are not on the list of trusted ones: {names}",
-                         where=str(path), hint=hint)  # fmt: skip
-    try:
-        return io.load(path, trusted=unknown)
-    except Exception as error:
-        raise ConversionFailed(f"the .skops file cannot be loaded: {_reason(error)}", where=str(path)) from error
-
-
-def _reason(error: BaseException) -> str:
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
 
 
 def _check_fitted(estimator: Any, path: Path) -> None:
@@ -170,21 +72,22 @@ def _check_fitted(estimator: Any, path: Path) -> None:
 # --- what an estimator is made of, takes and gives ---
 
 
-def walk(estimator: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+def walk(estimator: Any) -> Iterator[tuple[str, Any]]:
     """The estimator and everything with a `fit` inside it, fitted or not, each once: (place, estimator).
 
-    The place is a path of step names and attributes, `model > scale`, empty for the estimator itself.
+    The place is a path of classes and of the names that they hold others under: `Pipeline > scale > StandardScaler`.
     """
     seen: set[int] = set()
-    stack = [(place, estimator)]
+    stack: list[tuple[tuple[str, ...], Any]] = [((), estimator)]
     while stack:
         where, value = stack.pop()
         if id(value) in seen:
             continue
         seen.add(id(value))
         if not isinstance(value, type) and hasattr(value, "fit"):
-            yield where, value
-        stack.extend(reversed([(f"{where} > {name}" if where else name, part) for name, part in _parts(value)]))
+            where = (*where, type(value).__name__)
+            yield " > ".join(where), value
+        stack.extend(reversed([((*where, name), part) for name, part in _parts(value)]))
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
@@ -222,9 +125,14 @@ def final_step(estimator: Any) -> Any:
 
 
 def first_step(estimator: Any) -> Any:
+    """The first step of a pipeline (of pipelines) that is more than a name, else the estimator itself."""
     while hasattr(estimator, "steps"):
-        estimator = estimator.steps[0][1]
+        estimator = next((step for _, step in estimator.steps if not _passes(step)), estimator.steps[-1][1])
     return estimator
+
+
+def _passes(step: Any) -> bool:
+    return step is None or (isinstance(step, str) and step == "passthrough")
 
 
 def kind_of(estimator: Any) -> Kind:
@@ -273,12 +181,15 @@ def feature_count(estimator: Any) -> int | None:
             return int(holder.n_features_in_)
         except (AttributeError, TypeError, ValueError):
             continue
-    return None
+    return 1 if type(first_step(estimator)).__name__ == "IsotonicRegression" else None
 
 
 def takes_text(estimator: Any) -> bool:
-    """Whether the input is one column of text, for a vectoriser."""
-    return type(first_step(estimator)).__name__ in TEXT_STEPS
+    """Whether the input is one column of text, for a vectoriser or several."""
+    first = first_step(estimator)
+    if type(first).__name__ == "FeatureUnion":
+        return all(takes_text(step) for _, step in first.transformer_list)
+    return type(first).__name__ in TEXT_STEPS
 
 
 def is_matrix_like(estimator: Any) -> bool:
@@ -288,8 +199,9 @@ def is_matrix_like(estimator: Any) -> bool:
     parts = [part for _, part in walk(estimator)]
     if column_names(estimator) and any(hasattr(part, "transformers_") for part in parts):
         return False
-    encoders = [part.categories_ for part in parts if isinstance(getattr(part, "categories_", None), list)]
-    return not any(categories.dtype.kind in "OUST" for lists in encoders for categories in lists)
+    learnt = [part.categories_ for part in parts if isinstance(getattr(part, "categories_", None), list)]
+    learnt += [[part.statistics_] for part in parts if hasattr(part, "statistics_")]
+    return not any(values.dtype.kind in "OUST" for lists in learnt for values in lists)
 
 
 def label_values(labels: Any, what: str = "the labels") -> Any:

@@ -28,12 +28,17 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class SamplesSpec:
-    """Rows to verify and calibrate with: those of a file, or `count` rows generated from the model's signature."""
+    """Rows to verify and calibrate with: those of a file, or `count` rows generated from the model's signature.
+
+    For a model of trees, up to `boundary` rows at its thresholds are added to them. Of the kind `boundary`, the
+    `count` rows are nothing else.
+    """
 
     file: Path | None = None
     count: int = 256
     seed: int = 0
     kind: str = "random"
+    boundary: int = 4096
 
 
 @dataclass(frozen=True)
@@ -181,9 +186,9 @@ def _model(value: str | Mapping[str, Any], folder: Path) -> ModelSpec:
 
 def _samples(value: str | Mapping[str, Any], folder: Path) -> SamplesSpec:
     fields: Mapping[str, Any] = {"file": value} if isinstance(value, str) else value
-    if "file" in fields:
-        return SamplesSpec(file=_path(fields["file"], folder))
     return SamplesSpec(
+        file=_path(fields["file"], folder) if "file" in fields else None,
+        boundary=int(fields.get("boundary", SamplesSpec.boundary)),
         # JSON Schema counts 256.0 (or 1e3) among the integers.
         count=int(fields.get("count", SamplesSpec.count)),
         seed=int(fields.get("seed", SamplesSpec.seed)),

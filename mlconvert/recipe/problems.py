@@ -90,8 +90,9 @@ def _schema_problems(document: Document) -> list[Problem]:
 
 def _describe(document: Document, error: Any, keys: Keys) -> Iterator[Problem]:
     rule, value, expected = error.validator, error.instance, error.validator_value
-    if rule == "const" and "dependentSchemas" in error.absolute_schema_path:
-        yield document.problem((*keys, value), f"cannot be given together with '{expected}'", at_key=True)
+    if rule == "enum" and "dependentSchemas" in error.absolute_schema_path:
+        # The keys that may stand beside the first of them.
+        yield document.problem((*keys, value), f"cannot be given together with '{expected[0]}'", at_key=True)
     elif "propertyNames" in error.absolute_schema_path:
         text = f"{value!r} cannot be a name here: letters, digits, '_', '-' and '.'"
         yield document.problem((*keys, value), text, at_key=True)

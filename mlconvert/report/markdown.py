@@ -100,7 +100,7 @@ def _parity(step: Mapping[str, Any], *, last: bool) -> Iterator[str]:
     parity, verdict = step["parity"], verdicts.of_parity(step["parity"])
     name = verdicts.step_name(step["converter"])
     title = f"Parity: {verdict}" if name == "verify" else f"Parity after {name}: {verdict}"
-    samples = f"{numbers.count(parity['samples'])} samples"
+    samples = numbers.samples(parity)
     if parity["samples_sha256"]:
         samples += f" (sha256 {_code(_short(parity['samples_sha256']))})"
     rtol, atol = numbers.tolerance(parity["rtol"]), numbers.tolerance(parity["atol"])

@@ -5,6 +5,9 @@ None is a dash; a figure that is text (`inf`, which JSON has no number for) stay
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 NONE = "-"
 
 
@@ -62,3 +65,9 @@ def ulps(value: int | None) -> str:
 
 def shape(value: list[int] | tuple[int, ...] | None) -> str:
     return NONE if value is None else f"[{', '.join(str(axis) for axis in value)}]"
+
+
+def samples(parity: Mapping[str, Any]) -> str:
+    """`4,352 samples, 4,096 on thresholds`: how many rows were compared, and how many of them for a forest's sake."""
+    edges = parity.get("boundary_samples", 0)
+    return f"{count(parity['samples'])} samples" + (f", {count(edges)} on thresholds" if edges else "")

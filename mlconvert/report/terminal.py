@@ -74,7 +74,7 @@ def _step_rows(steps: Sequence[Mapping[str, Any]]) -> list[list[Text]]:
 
 def _outputs(console: Console, parity: Mapping[str, Any]) -> None:
     rtol, atol = numbers.tolerance(parity["rtol"]), numbers.tolerance(parity["atol"])
-    line = f"  compared on {numbers.count(parity['samples'])} samples; by default rtol {rtol}, atol {atol}"
+    line = f"  compared on {numbers.samples(parity)}; by default rtol {rtol}, atol {atol}"
     _line(console, Text(line, "dim"))
     rows = [[Text(head, "dim") for head in ("output", "", "max abs", "max rel", "ulp", "differ", "of")]]
     rows += [

@@ -11,7 +11,9 @@ RUNNERS: tuple[Runner, ...] = (
     Runner("lightgbm", "mlconvert.runners.lightgbm", (p.LIGHTGBM,)),
     Runner("onnx", "mlconvert.runners.onnx", (p.ONNX, p.ONNXRUNTIME)),
     Runner("sklearn", "mlconvert.runners.sklearn", (p.SKLEARN,)),
+    Runner("statsmodels", "mlconvert.runners.statsmodels", (p.STATSMODELS,)),
     Runner("torch", "mlconvert.runners.torch", (p.TORCH,)),
     Runner("torchscript", "mlconvert.runners.torchscript", (p.TORCH,)),
+    Runner("treelite", "mlconvert.runners.treelite", (p.TREELITE,)),
     Runner("xgboost", "mlconvert.runners.xgboost", (p.XGBOOST,)),
 )

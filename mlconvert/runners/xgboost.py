@@ -1,19 +1,24 @@
-"""Reference outputs of a native XGBoost model, from XGBoost itself: float32 features, NaN is missing, all trees."""
+"""Reference outputs of a native XGBoost model, from XGBoost itself: NaN is missing, all trees.
+
+Features are doubles, which XGBoost rounds to float32; it refuses infinities, and what rounds to one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlconvert.converter import Session
+from mlconvert.errors import ConversionFailed, UsageError
 from mlconvert.readers import classical_outputs
-from mlconvert.readers.boosters import XgboostModel, load_xgboost
+from mlconvert.readers.xgboost_files import XgboostModel, load_xgboost
 from mlconvert.signature import Signature, TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np
 
     from mlconvert.artifact import Artifact
+    from mlconvert.readers.classical_outputs import Task
 
 
 def signature(artifact: Artifact) -> Signature:
@@ -21,30 +26,81 @@ def signature(artifact: Artifact) -> Signature:
 
 
 def load(artifact: Artifact) -> Session:
+    """Its functions raise UsageError, naming the place, for rows that XGBoost does not take."""
     booster, model = load_xgboost(artifact.path)
-    task = classical_outputs.task_of(classical_outputs.XGBOOST, model.objective, "XGBoost", artifact.location)
-    names, types = booster.feature_names, booster.feature_types
+    known, task = _signature(model, artifact.location), _task(model, artifact.location)
+
+    def predict(inputs: Mapping[str, np.ndarray], **kind: bool) -> np.ndarray:
+        predicted: np.ndarray = booster.predict(_rows(booster, inputs["input"]), **kind)
+        return predicted.reshape(len(inputs["input"]), -1)
 
     def run(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        import numpy as np
-        import xgboost
+        if task != "multiclass":
+            return classical_outputs.outputs(task, predict(inputs))
+        # XGBoost's own labels (multi:softmax) are those of the largest sums; it gives no probabilities beside them.
+        sums = predict(inputs, output_margin=True)
+        softmax = model.objective == "multi:softmax"
+        probabilities = _softmax(sums) if softmax else predict(inputs)
+        return {"label": sums.argmax(axis=1).astype("int64"), "probabilities": probabilities}
 
-        matrix = np.ascontiguousarray(inputs["input"], dtype=np.float32)
-        rows = xgboost.DMatrix(
-            matrix, missing=np.nan, feature_names=names, feature_types=types, enable_categorical=model.categorical
-        )
-        if model.objective == "multi:softmax":  # predicts labels only; its probabilities are those of softprob
-            margin = booster.predict(rows, output_margin=True)
-            powers = np.exp(margin - margin.max(axis=1, keepdims=True))
-            return classical_outputs.outputs(task, powers / powers.sum(axis=1, keepdims=True))
-        return classical_outputs.outputs(task, booster.predict(rows))
+    more = {
+        "raw_scores": lambda inputs: predict(inputs, output_margin=True),
+        "leaf_indices": lambda inputs: predict(inputs, pred_leaf=True).astype("int64"),
+    }
+    return Session(known, run, more if model.booster != "gblinear" else {"raw_scores": more["raw_scores"]})
 
-    return Session(_signature(model, artifact.location), run)
+
+def boundary_samples(
+    artifact: Artifact, samples: Mapping[str, np.ndarray], *, count: int, seed: int
+) -> dict[str, np.ndarray] | None:
+    from mlconvert.forests.boundary import boundary_rows
+    from mlconvert.forests.xgboost import read_xgboost
+
+    booster, _ = load_xgboost(artifact.path)
+    try:
+        forest = read_xgboost(booster, artifact.location).forest
+    except ConversionFailed:  # it answers, but its trees are none that could be read
+        return None
+    rows = boundary_rows(forest, count=count, seed=seed, around=samples["input"])
+    return {"input": rows} if len(rows) else None
+
+
+def _rows(booster: Any, matrix: np.ndarray) -> Any:
+    import numpy as np
+    import xgboost
+
+    with np.errstate(over="ignore"):
+        infinite = np.isinf(matrix.astype(np.float32))
+    if infinite.any():
+        row, column = np.argwhere(infinite)[0]
+        place = f"{matrix[row, column]} in row {row}, column {column}"
+        what = f"XGBoost takes no number that is infinite as a float32: {place}"
+        raise UsageError(what, hint="give NaN where a value is missing")
+    return xgboost.DMatrix(
+        np.ascontiguousarray(matrix, dtype=np.float64),
+        missing=np.nan,
+        feature_names=booster.feature_names,
+        feature_types=booster.feature_types,
+        enable_categorical=True,
+    )
+
+
+def _softmax(sums: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    powers = np.exp(sums - sums.max(axis=1, keepdims=True))
+    shares: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
+    return shares
+
+
+def _task(model: XgboostModel, where: str) -> Task:
+    task = classical_outputs.task_of(classical_outputs.XGBOOST, model.objective, "XGBoost", where)
+    return "value" if task == "binary" and model.num_target > 1 else task
 
 
 def _signature(model: XgboostModel, where: str) -> Signature:
-    task = classical_outputs.task_of(classical_outputs.XGBOOST, model.objective, "XGBoost", where)
-    matrix = TensorSpec("input", "float32", ("batch", model.features), model.feature_names)
+    task = _task(model, where)
+    matrix = TensorSpec("input", "float64", ("batch", model.features), model.feature_names)
     classes = model.num_class if task == "multiclass" else 2
     specs = classical_outputs.output_specs(task, classes=classes, values=model.num_target, dtype="float32")
     return Signature((matrix,), specs)

@@ -7,19 +7,27 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
+import sklearn
 import skops.io
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier, VotingClassifier
+from sklearn.exceptions import InconsistentVersionWarning
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.pipeline import make_pipeline, make_union
+from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler, MinMaxScaler, OneHotEncoder, StandardScaler
 
 from mlconvert.artifact import Artifact
 from mlconvert.errors import ConversionFailed, UsageError
-from mlconvert.readers.estimators import load_estimator, walk
+from mlconvert.readers.estimator_answers import table_of
+from mlconvert.readers.estimator_columns import fitted_columns
+from mlconvert.readers.estimators import feature_count, load_estimator, takes_text, walk
 
 X = np.random.default_rng(5).normal(size=(80, 4))
 Y = (X[:, 0] > 0).astype(int)
@@ -174,9 +182,109 @@ def test_damaged_skops_files_are_refused(tmp_path):
             load_estimator(artifact(path))
 
 
-def test_walk_names_places():
-    model = make_pipeline(StandardScaler(), make_pipeline(StandardScaler(), LogisticRegression())).fit(X, Y)
-    places = {place: type(part).__name__ for place, part in walk(model)}
-    assert places[""] == "Pipeline"
-    assert places["pipeline > logisticregression"] == "LogisticRegression"
-    assert places["standardscaler"] == "StandardScaler"
+def test_walk_names_places_by_class_and_step():
+    inner = make_pipeline(MaxAbsScaler(), LogisticRegression())
+    split = ColumnTransformer([("some", StandardScaler(), [0, 1])], remainder=MinMaxScaler())
+    model = make_pipeline(split, VotingClassifier([("line", inner)])).fit(X, Y)
+    places = [place for place, _ in walk(model)]
+    assert places[:2] == ["Pipeline", "Pipeline > columntransformer > ColumnTransformer"]
+    assert "Pipeline > columntransformer > ColumnTransformer > some > StandardScaler" in places
+    assert "Pipeline > columntransformer > ColumnTransformer > remainder > MinMaxScaler" in places
+    assert any(place.endswith("Pipeline > logisticregression > LogisticRegression") for place in places)
+
+
+# --- versions ---
+
+
+def saved_by(version: str, path: Path, model) -> Path:
+    """The model as that version of scikit-learn would have saved it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sklearn.base, "__version__", version)
+        skops.io.dump(model, path) if path.suffix == ".skops" else joblib.dump(model, path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".skops", ".joblib"])
+def test_a_model_of_a_newer_version_is_refused_with_both_versions(tmp_path, suffix):
+    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, Y)
+    path = saved_by("97.1.0", tmp_path / f"m{suffix}", model)
+    with pytest.raises(ConversionFailed, match=r"scikit-learn 97\.1\.0, which is newer than 1\.") as caught:
+        load_estimator(artifact(path, trusted=True))
+    assert caught.value.hint is not None
+    assert "scikit-learn>=97.1.0" in caught.value.hint
+
+
+def test_the_version_is_told_where_a_newer_file_cannot_even_be_read(tmp_path):
+    kept = LogisticRegression.__setstate__
+    path = saved_by("97.1.0", tmp_path / "m.joblib", LogisticRegression().fit(X, Y))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LogisticRegression, "__setstate__", lambda self, state: (kept(self, state), 1 / 0))
+        with pytest.raises(ConversionFailed, match=r"scikit-learn 97\.1\.0, which is newer"):
+            load_estimator(artifact(path, trusted=True))
+
+
+def test_a_model_of_an_older_version_loads_with_the_warning_of_scikit_learn(tmp_path):
+    path = saved_by("1.2.0", tmp_path / "m.joblib", LogisticRegression().fit(X, Y))
+    with pytest.warns(InconsistentVersionWarning, match=r"1\.2\.0"):
+        loaded = load_estimator(artifact(path, trusted=True))
+    assert loaded.predict(X).tolist() == LogisticRegression().fit(X, Y).predict(X).tolist()
+
+
+# --- columns ---
+
+FRAME = pd.DataFrame({"age": X[:, 0], "city": np.where(Y == 1, "Rome", "Oslo"), "note": "some text", "any": X[:, 1]})
+
+
+def test_fitted_columns_are_what_the_parts_show():
+    split = ColumnTransformer(
+        [
+            ("numbers", make_pipeline("passthrough", StandardScaler()), ["age"]),
+            ("city", make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder()), ["city"]),
+            ("note", TfidfVectorizer(), "note"),
+            ("any", FunctionTransformer(), ["any"]),
+        ]
+    )
+    shown = fitted_columns(make_pipeline(split, LogisticRegression()).fit(FRAME, Y))
+    assert {name: fitted.kind for name, fitted in shown.items()} == {"age": "numbers", "city": "text", "note": "text"}
+    assert shown["note"].place == "Pipeline > columntransformer > ColumnTransformer > note > TfidfVectorizer"
+
+
+def test_histogram_boosting_shows_its_columns_of_text():
+    frame = FRAME[["age", "city"]]
+    model = HistGradientBoostingClassifier(max_iter=2, categorical_features=["city"]).fit(frame, Y)
+    assert {name: fitted.kind for name, fitted in fitted_columns(model).items()} == {"city": "text"}
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [("age", "old", "the column 'age' holds text, and was fitted on numbers: ColumnTransformer > n > StandardScaler"),
+     ("city", 1.0, "the column 'city' holds numbers, and was fitted on text: ColumnTransformer > c > OneHotEncoder")],
+)  # fmt: skip
+def test_columns_of_another_type_are_named(name, values, said):
+    model = ColumnTransformer([("n", StandardScaler(), ["age"]), ("c", OneHotEncoder(), ["city"])])
+    model.fit(FRAME[["age", "city"]])
+    samples = {"age": X[:, :1], "city": np.array(FRAME["city"].tolist())[:, None]}
+    table_of(model, samples)
+    with pytest.raises(UsageError) as caught:
+        table_of(model, samples | {name: np.full((len(X), 1), values)})
+    assert caught.value.message == said
+
+
+def test_another_number_of_features_is_named():
+    model = make_pipeline("passthrough", StandardScaler(), LogisticRegression()).fit(X, Y)
+    assert feature_count(model) == 4
+    with pytest.raises(UsageError, match=r"the samples have the shape \[80, 3\], and the model takes \[rows, 4\]"):
+        table_of(model, {"input": X[:, :3]})
+    with pytest.raises(UsageError, match="hold text"):
+        table_of(model, {"input": np.full((3, 4), "a")})
+
+
+def test_floats_of_a_data_frame_are_double():
+    model = LogisticRegression().fit(pd.DataFrame(X, columns=list("abcd")), Y)
+    table = table_of(model, {name: X[:, [k]].astype(np.float32) for k, name in enumerate("abcd")})
+    assert set(table.dtypes) == {np.dtype(np.float64)}
+
+
+def test_a_union_of_vectorisers_takes_text():
+    assert takes_text(make_pipeline(make_union(TfidfVectorizer(), CountVectorizer()), LogisticRegression()))
+    assert not takes_text(make_pipeline(make_union(StandardScaler(), MaxAbsScaler()), LogisticRegression()))

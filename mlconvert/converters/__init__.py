@@ -71,7 +71,7 @@ CONVERTERS: tuple[Converter, ...] = (
         "onnx",
         "onnx",
         "mlconvert.converters.treelite_to_onnx",
-        (p.TREELITE, p.ONNX),
+        (p.ONNX,),
         title="exact trees, from a treelite checkpoint",
     ),
     Converter(

@@ -10,14 +10,16 @@ from mlconvert.artifact import Artifact
 from mlconvert.errors import ConversionFailed, UsageError
 from mlconvert.onnx_model.external import external_bytes
 from mlconvert.onnx_model.files import least_ir, onnx_artifact, opset_of, read_onnx
+from mlconvert.onnx_model.graphs import nodes_of
 from mlconvert.onnx_model.opsets import ML, set_ml_opset, set_opset
 from mlconvert.onnx_model.passes import interface_of, write_pass
-from mlconvert.onnx_model.releases import Limits, runtime_limits, triton_runtime
+from mlconvert.onnx_model.releases import Limits, runtime_limits, tree_operators, triton_runtime
 
 if TYPE_CHECKING:
     import onnx
 
 NO_LIMIT = 1 << 30
+MEMBER = 6  # BRANCH_MEMBER among the modes of TreeEnsemble's nodes
 
 
 def convert(
@@ -36,6 +38,7 @@ def convert(
     """
     limits = _limits(release, runtime, opset, ir)
     model = read_onnx(source.path, external_data=False)
+    _check_trees(model, [version for version in (release and triton_runtime(release), runtime) if version], source)
     before = interface_of(model)
     facts = {"was": {"opset": opset_of(model), "ml_opset": opset_of(model, ML), "ir_version": int(model.ir_version)}}
     if _low_enough(model, limits):
@@ -52,6 +55,23 @@ def convert(
         raise ConversionFailed(what, where=source.location)
     model.ir_version = min(model.ir_version, limits.ir)
     return write_pass(model, target, before, "onnx's version converter", weights_of=source.path, facts=facts)
+
+
+def _check_trees(model: onnx.ModelProto, runtimes: list[str], source: Artifact) -> None:
+    """Raise ConversionFailed for trees that a runtime has no kernel for: no pass writes them in the older form."""
+    modes = [
+        attribute.t.raw_data or bytes(attribute.t.int32_data)
+        for node in nodes_of(model)
+        if (node.domain, node.op_type) == (ML, "TreeEnsemble")
+        for attribute in node.attribute
+        if attribute.name == "nodes_modes"
+    ]
+    for version in runtimes if modes else ():
+        operators = tree_operators(version)
+        lacks = "TreeEnsemble" if operators.version < 5 else "sets of categories in TreeEnsemble"
+        if operators.version < 5 or (not operators.sets and any(MEMBER in each for each in modes)):
+            hint = f"make the model for it: --set onnx.target_runtime={version}"
+            raise ConversionFailed(f"ONNX Runtime {version} does not run {lacks}", where=source.location, hint=hint)
 
 
 def _limits(release: str, runtime: str, opset: int | None, ir: int | None) -> Limits:

@@ -14,6 +14,7 @@ from mlconvert.converters.tree_options import LeafIndices, Opset, RawScores, Tar
 from mlconvert.errors import ConversionFailed, UsageError
 from mlconvert.readers import estimators
 from mlconvert.readers.estimator_answers import outputs_of, table_of, unanswered
+from mlconvert.readers.estimator_columns import check_columns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,7 +94,7 @@ def _rows(estimator: Any, inputs: str, samples: Mapping[str, np.ndarray], where:
         if not matrix_like:
             what = "the estimator has columns that are not numbers: one matrix cannot be its input"
             raise UsageError(what, where=where, hint="leave the option inputs out, or set it to columns")
-        return {"input": np.zeros((1, estimators.feature_count(estimator) or 0))}
+        return {"input": np.asarray(samples.get("input", np.zeros((1, estimators.feature_count(estimator) or 0))))[:4]}
     if not names:
         what = "the estimator was not fitted on a data frame, so its columns have no names"
         raise UsageError(what, where=where, hint="fit it on a pandas.DataFrame")
@@ -113,6 +114,7 @@ def _write_graph(
 ) -> Artifact:
     from mlconvert.onnx_model import files as onnx_files
 
+    check_columns(estimator, rows)
     made, floats, reason = _first_that_loads(estimator, rows, opset, dtype, target_runtime, where)
     onnx_files.check_opset(made.model, opset)
     written = onnx_files.write_onnx(made.model, target)
@@ -146,12 +148,14 @@ def _made(estimator: Any, rows: Rows, floats: Float, opset: int, target_runtime:
     from mlconvert.pipelines.loading import check_loads
     from mlconvert.pipelines.model import estimator_model
 
-    with unanswered(estimator, "the samples", where):
-        answers = outputs_of(estimator, table_of(estimator, rows))
+    def variable() -> Dtype:
+        with unanswered(estimator, "the samples", where):
+            return _dtype(outputs_of(estimator, table_of(estimator, rows))["variable"], None)
+
     made = estimator_model(
         estimator,
         {name: (_dtype(values, floats), values.shape[1]) for name, values in rows.items()},
-        {name: _dtype(values, None) for name, values in answers.items()},
+        variable=variable,
         floats=floats,
         opset=opset,
         operators=_operators(opset, target_runtime),

@@ -137,4 +137,6 @@ def polynomials(function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     values = function((middles + points / 2) / PIECES)
     series = np.linalg.solve(chebyshev.chebvander(points, DEGREE), values.T).T
     doubled = polynomial.polyvander(np.array([2.0]), DEGREE)[0]  # from points in -1 to 1 to distances
-    return np.array([np.pad(row, (0, DEGREE + 1 - len(row))) for row in map(chebyshev.cheb2poly, series)]) * doubled
+    pieces = [np.pad(row, (0, DEGREE + 1 - len(row))) for row in map(chebyshev.cheb2poly, series)]
+    coefficients: np.ndarray = np.array(pieces) * doubled
+    return coefficients

@@ -90,7 +90,8 @@ class Features:
 def _counted(sizes: np.ndarray) -> np.ndarray:
     """0, 1, ... up to each size, one run after another."""
     ends = np.cumsum(sizes)
-    return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - sizes, sizes)
+    counted: np.ndarray = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - sizes, sizes)
+    return counted
 
 
 def _unique_pairs(owner: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

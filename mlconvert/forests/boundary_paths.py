@@ -89,7 +89,9 @@ def compared(forest: Forest, feature: np.ndarray, values: np.ndarray) -> np.ndar
 
 def met(forest: Forest, asked: Conditions, values: np.ndarray) -> np.ndarray:
     """Which conditions hold, given for each the value of its feature: bool."""
-    return goes_left(forest, asked.node, compared(forest, forest.feature[asked.node], values)) == asked.left
+    left = goes_left(forest, asked.node, compared(forest, forest.feature[asked.node], values))
+    holds: np.ndarray = left == asked.left
+    return holds
 
 
 def lead(forest: Forest, features: Features, rows: np.ndarray, asked: Conditions, random: np.random.Generator) -> None:
@@ -142,7 +144,7 @@ def _between(
         bottom = np.where(np.isinf(low), np.maximum(bottom, np.where(np.isinf(high), 0, top) - room), bottom)
         top = np.where(np.isinf(high), np.minimum(top, bottom + room), top)
     share = random.random(len(feature))
-    values = np.clip(bottom * (1 - share) + top * share, np.minimum(bottom, top), np.maximum(bottom, top))
+    values: np.ndarray = np.clip(bottom * (1 - share) + top * share, np.minimum(bottom, top), np.maximum(bottom, top))
     values = np.where(forest.truncates[feature], np.floor(values), values)
     if forest.zero_is_missing.any():
         values = _off_zero(forest, feature, low, high, values)

@@ -130,13 +130,13 @@ def _category(
     kind: str, forest: Forest, features: Features, nodes: np.ndarray, random: np.random.Generator
 ) -> np.ndarray:
     feature = forest.feature[nodes]
-    unknown = features.values[features.first[feature] + features.known[feature]]
+    unknown: np.ndarray = features.values[features.first[feature] + features.known[feature]]
     match kind:
         case "member" | "fraction of member":
             sets = forest.category_set[nodes]
             low, high = forest.set_bounds[sets], forest.set_bounds[sets + 1]
             place = low + (random.random(len(nodes)) * (high - low)).astype(np.int64)
-            found = np.where(high > low, np.append(forest.set_values, np.nan)[place], unknown)
+            found: np.ndarray = np.where(high > low, np.append(forest.set_values, np.nan)[place], unknown)
             return found + 0.5 if kind == "fraction of member" else found
         case "other":
             return _not_in_set(forest, features, nodes, unknown, random)

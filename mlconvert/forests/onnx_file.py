@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from mlconvert.errors import ConversionFailed, UsageError
 from mlconvert.forests import onnx_attributes as wire
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from mlconvert.forests.onnx_graph import Graph
 
 INPUT = "input"
+SAME_SUMS = {"rtol": 1e-5, "atol": 1e-6}
+"""Of sums that the library itself adds up in float32: the same numbers, at most in another order (of threads)."""
+
 _HIGH_IR = 1000  # lowered to what the model needs
 
 
@@ -36,7 +39,8 @@ def write_trees(
 ) -> Artifact:
     """Write an ONNX model with the input `input`, `dtype` [batch, F], and the outputs that `TreeModel` names.
 
-    The same model gives the same bytes. The artifact's fact `precision` is the type that the sums are added in.
+    The same model gives the same bytes. The artifact's fact `precision` is the type that the sums are added in, and
+    `tolerance` a closer one than that type's, where it is kept.
     Raises UsageError for an opset or a `target_runtime` that cannot be written for, ConversionFailed for what
     `tree_nodes` refuses and for trees of more than 2 GB, ValueError for a forest that breaks the rules of `Forest`.
     """
@@ -55,7 +59,10 @@ def write_trees(
     frame = _frame(model, names, dtype, opset, operators.version)
     _write(graph, frame, target)
     precision = "float32" if "float32" in (dtype, model.arithmetic) else "float64"
-    return onnx_artifact(target, (target,), model=frame, facts={"precision": precision})
+    facts: dict[str, Any] = {"precision": precision}
+    if model.arithmetic == "float32":
+        facts["tolerance"] = SAME_SUMS
+    return onnx_artifact(target, (target,), model=frame, facts=facts)
 
 
 def _operators(opset: int, target_runtime: str | None) -> TreeOperators:

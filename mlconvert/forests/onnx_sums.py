@@ -5,7 +5,8 @@
 *By index*: each tree has a target of its own, to which its leaves give their number. The numbers then look up what
 the leaves answer, and that is added up from the first tree to the last. This takes what the operators cannot: leaves
 of several values, linear leaves, doubles where the operator answers in float32, and sums that do not depend on
-the number of threads (ONNX Runtime splits the trees among them).
+the number of threads (ONNX Runtime splits the trees among them). Copies of the trees for each value of a leaf were
+measured too: of 100 trees of depth 20, two copies take twice the time and 1.6 times the bytes.
 """
 
 from __future__ import annotations

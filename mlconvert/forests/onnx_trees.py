@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     from mlconvert.onnx_model.releases import TreeVersion
 
 ML = "ai.onnx.ml"
-_LEQ, _LT, _EQ, _MEMBER = 0, 1, 4, 6  # TreeEnsemble's nodes_modes
+_LEQ, _LT, _MEMBER = 0, 1, 6  # TreeEnsemble's nodes_modes
 _MODES = ("BRANCH_LEQ", "BRANCH_LT", "LEAF")  # TreeEnsembleRegressor's
+
+DEEPEST = 5000
+"""The deepest tree that is written. ONNX Runtime walks down a tree by recursion when it loads it: with a stack of 8 MB
+version 1.32 takes 10,000 levels and crashes at 15,000."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +36,6 @@ class Targets:
     count: int
     target: np.ndarray  # int
     weight: np.ndarray  # float64
-
-
-DEEPEST = 5000
-"""The deepest tree that is written. ONNX Runtime walks down a tree by recursion when it loads it: with a stack of 8 MB
-version 1.32 takes 10,000 levels and crashes at 15,000."""
 
 
 def check_depth(forest: Forest) -> None:
@@ -122,13 +121,10 @@ def add_trees(
 ) -> str:
     """A node that takes `source` [N, F] of the type `dtype` to the targets' sums [N, targets.count].
 
-    The sums are of the type `dtype` (version 5) or float32 (version 3).
+    The sums are of the type `dtype` (version 5) or float32 (version 3), and named `output` if given.
     """
-    if version >= 5:
-        return graph.add(
-            "TreeEnsemble", source, output=output, domain=ML, attributes=_version_5(forest, targets, dtype)
-        )
-    return graph.add("TreeEnsembleRegressor", source, domain=ML, attributes=_version_3(forest, targets, dtype))
+    name, attributes_of = ("TreeEnsemble", _version_5) if version >= 5 else ("TreeEnsembleRegressor", _version_3)
+    return graph.add(name, source, output=output, domain=ML, attributes=attributes_of(forest, targets, dtype))
 
 
 def _version_5(forest: Forest, targets: Targets, dtype: Float) -> Pieces:
@@ -146,9 +142,9 @@ def _version_5(forest: Forest, targets: Targets, dtype: Float) -> Pieces:
         return np.concatenate([values, np.broadcast_to(of_single, len(single)).astype(values.dtype)])
 
     def per_leaf(values: np.ndarray) -> np.ndarray:
-        return (
-            np.concatenate([np.zeros(unused, values.dtype), values, values[single]]) if unused + len(single) else values
-        )
+        if not unused and not len(single):
+            return values
+        return np.concatenate([np.zeros(unused, values.dtype), values, values[single]])
 
     compare = _LT if forest.strict else _LEQ
     mode, splits, members = np.full(len(forest.feature), compare, np.uint8), forest.threshold, np.empty(0)

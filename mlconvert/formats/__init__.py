@@ -117,7 +117,9 @@ FORMATS: tuple[Format, ...] = (
     Format(
         "torchscript", "a TorchScript module", (".pt", ".pth"), "model.pt", "mlconvert.formats.content:is_torchscript"
     ),
-    Format("treelite", "a treelite checkpoint", (".tl", ".bin"), "checkpoint.tl", "mlconvert.formats.content:is_treelite"),
+    Format(
+        "treelite", "a treelite checkpoint", (".tl", ".bin"), "checkpoint.tl", "mlconvert.formats.content:is_treelite"
+    ),
     Format("xgboost", "an XGBoost model", (".json", ".ubj"), "model.ubj", "mlconvert.formats.content:is_xgboost"),
 )
 

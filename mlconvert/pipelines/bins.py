@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 def k_bins_discretizer(build: Build, part: Any, given: Columns) -> Tensor:
     """Of preprocessing/_discretization.py: how many inner edges are at most the value; one-hot on demand."""
-    bins = places(build.numbers(given), [edges[1:-1] for edges in part.bin_edges_])
+    x = build.numbers(given)
+    if part.strategy == "quantile":
+        build.need_bits(x, "its edges are values of the training data", "fit it with strategy='uniform'")
+    bins = places(x, [edges[1:-1] for edges in part.bin_edges_])
     if part.encode == "ordinal":
         return bins.cast(build.floats)
     owner = np.repeat(np.arange(len(part.n_bins_)), part.n_bins_)
@@ -33,6 +36,8 @@ def quantile_transformer(build: Build, part: Any, given: Columns) -> Tensor:
     x = build.numbers(given)
     quantiles = [np.asarray(column, np.float64) for column in part.quantiles_.T]
     references = [np.asarray(part.references_, np.float64)] * len(quantiles)
+    if any((np.diff(column) == 0).any() for column in quantiles):
+        build.need_bits(x, "some of its quantiles are equal: it jumps at values of the training data")
     first, last = (np.array([column[end] for column in quantiles]) for end in (0, -1))
     upper = interpolated(x, quantiles, references)
     lower = interpolated(-x, [-column[::-1] for column in quantiles], [-column[::-1] for column in references])
@@ -69,12 +74,14 @@ def spline_transformer(build: Build, part: Any, given: Columns) -> Tensor:
         inside = [k for k in range(len(spline.t) - 1) if low <= spline.t[k] < spline.t[k + 1] <= high]
         starts = spline.t[inside]
         coefficients = np.stack([piece.c[:, inside] for piece in pieces], axis=2)  # [power, interval, spline]
+        coefficients[-1] = spline(starts)  # at a knot it is exact: many are 0 there, and trees tell 0 from 1e-17
         if part.extrapolation == "periodic":
             period = high - low
             column = column - low
             column = column - (column / period).apply("Floor") * period + low
         elif part.extrapolation == "constant":
             column = clipped(column, low, high)
+            starts, coefficients = _with_last_knot(spline, starts, coefficients, high)
         elif part.extrapolation == "linear":
             starts, coefficients = _with_straight_ends(spline, starts, coefficients, low, high, max(degree, 2))
         place = places(column, [starts[1:]]).flat()
@@ -82,12 +89,21 @@ def spline_transformer(build: Build, part: Any, given: Columns) -> Tensor:
         total = build.graph.gather(_as_floats(build, coefficients[0]), place)
         for power in coefficients[1:]:
             total = total * offset + build.graph.gather(_as_floats(build, power), place)
-        columns.append(total)
+        columns.append(total.inexact())
     found = build.graph.concat(columns)
     if not part.include_bias:
         count = part.bsplines_[0].c.shape[1]
         found = found.columns([k for k in range(found.width or 0) if (k + 1) % count])
     return found
+
+
+def _with_last_knot(
+    spline: Any, starts: np.ndarray, coefficients: np.ndarray, high: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """An interval more, which begins at the end: what is constant behind it."""
+    last = np.zeros((len(coefficients), 1, coefficients.shape[2]))
+    last[-1] = spline(high)
+    return np.append(starts, high), np.concatenate([coefficients, last], axis=1)
 
 
 def _with_straight_ends(

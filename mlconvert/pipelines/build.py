@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -105,7 +106,7 @@ class Build:
     def _check_features(self, part: Any, given: Columns) -> None:
         wanted = getattr(part, "n_features_in_", None)
         width = sum(tensor.width or 0 for tensor in given)
-        if isinstance(wanted, int) and width and wanted != width and _is_stock(part):
+        if isinstance(wanted, Integral) and width and wanted != width and _is_stock(part):
             what = f"{self.here} takes {wanted} features, and is given {width}"
             raise ConversionFailed(what, where=self.where)
 
@@ -149,6 +150,12 @@ class Build:
         shown = f"the column '{name}'" if name else "a column"
         what = f"{shown} {holds}, and {self.here} {takes}"
         return UsageError(what, where=self.where, hint="give samples of the types that the model was fitted on")
+
+    def need_bits(self, x: Tensor, why: str, hint: str | None = None) -> None:
+        """Refuse the present part unless what it is given is what the library gives it, to the last bit."""
+        if not x.exact:
+            reason = f"{why}, and the steps before it do not give the library's numbers to the last digit"
+            raise self.refused(reason, hint)
 
     # --- labels ---
 

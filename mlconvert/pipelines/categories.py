@@ -151,6 +151,7 @@ def _codes_of_integers(build: Build, column: Tensor, categories: np.ndarray) -> 
 
 def _codes_of_numbers(build: Build, values: Tensor, categories: Sequence[np.ndarray]) -> Tensor:
     """Categories rise, and NaN, if it is one, is the last: found by bisection, and then compared."""
+    build.need_bits(values, "it asks which category a number equals")
     numbers = [known[~np.isnan(known)] for known in categories]
     place = places(values, numbers)
     nearest = look_up([np.append(np.nan, known) for known in numbers], place)

@@ -48,7 +48,7 @@ def coupled(build: Build, pairs: Tensor, classes: int) -> Tensor:
     most = graph.constant(np.array(max(100, classes)))
     name = graph.name("coupled")
     graph.add("Loop", [most.name, "", start.name], [name], body=inner)
-    return Tensor(graph, name, build.floats, classes)
+    return Tensor(graph, name, build.floats, classes, exact=False)
 
 
 def _quadratic(build: Build, pairs: Tensor, classes: int) -> list[Tensor]:

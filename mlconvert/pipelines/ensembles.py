@@ -71,7 +71,6 @@ def voting_regressor(build: Build, part: Any, method: str, given: Columns) -> Te
 def stacking(build: Build, part: Any, method: str, given: Columns) -> Tensor | Columns:
     """Of ensemble/_stacking.py: the answers of the estimators, and what was given, are what the last one is given."""
     found: Columns = ()
-    # stack_method_ has no entry for a dropped estimator since scikit-learn 1.2.
     for (name, one), asked in zip(_named(part), part.stack_method_, strict=True):
         answer = build.answer(one, asked, given, name).column()
         if asked == "predict_proba" and len(part.classes_) == 2:

@@ -26,6 +26,13 @@ OF_ELEMENT: dict[int, Dtype] = {element: dtype for dtype, element in ELEMENTS.it
 FLOATS = ("float32", "float64")
 
 _TO_BOOL = frozenset({"And", "Equal", "Greater", "GreaterOrEqual", "IsNaN", "Less", "LessOrEqual", "Not", "Or"})
+# Of floats whose bits are those of the library, these make such floats again: they are rounded as IEEE 754 says, or
+# not at all. What sums, or calls a function of the C library, may end in another digit.
+_KEEPS_BITS = _TO_BOOL | {
+    *("Abs", "Add", "ArgMax", "ArgMin", "Cast", "Ceil", "Concat", "Div", "Expand", "Floor", "Gather", "GatherElements"),
+    *("LabelEncoder", "Mul", "Neg", "ReduceMax", "ReduceMin", "Relu", "Reshape", "Round", "Shape", "Sign", "Slice"),
+    *("Sqrt", "StringNormalizer", "Sub", "TfIdfVectorizer", "Tokenizer", "Where"),
+}
 _AXES_ARE_INPUT_SINCE = {"ReduceSum": 13}  # the other reductions: 18
 
 
@@ -36,12 +43,17 @@ def dense(values: Any) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Tensor:
-    """A tensor [N, width], or [N] where `width` is None (an inner one may have more axes)."""
+    """A tensor [N, width], or [N] where `width` is None (an inner one may have more axes).
 
-    graph: Graph
+    `exact`: its floats are those of the library to the last bit. A part that asks whether they equal something that
+    it learnt must know.
+    """
+
+    graph: Graph = field(repr=False)
     name: str
     dtype: Dtype
     width: int | None
+    exact: bool = True
 
     def __add__(self, other: Operand) -> Tensor:
         return self.graph.op("Add", self, other)
@@ -129,6 +141,10 @@ class Tensor:
     def argmin(self) -> Tensor:
         return self.graph.op("ArgMin", self, axis=1, keepdims=0, dtype="int64", width=None)
 
+    def inexact(self) -> Tensor:
+        """The same, computed in another way than the library does it."""
+        return replace(self, exact=False)
+
     def apply(self, *operators: str) -> Tensor:
         """Unary operators (`Exp`, `Log`, `Abs`, …), one after the other."""
         result = self
@@ -209,14 +225,15 @@ class Graph:
             return known
         output = self.name(operator)
         self.add(operator, names, [output], domain=domain, **attributes)
-        made = self._made[key] = Tensor(self, output, dtype, width)
+        exact = operator in _KEEPS_BITS and all(value.exact for value in inputs if isinstance(value, Tensor))
+        made = self._made[key] = Tensor(self, output, dtype, width, exact)
         return made
 
     def scan(self, x: Tensor, body: onnx.GraphProto, width: int) -> Tensor:
         """What a graph of one row [x.width] makes of every row of x: [N, width]."""
         output = self.name("Scan")
         self.add("Scan", [x.name], [output], body=body, num_scan_inputs=1)
-        return Tensor(self, output, x.dtype, width)
+        return Tensor(self, output, x.dtype, width, exact=False)
 
     def add(
         self, operator: str, inputs: Sequence[str], outputs: Sequence[str], *, domain: str = "", **attributes: Any
@@ -248,7 +265,7 @@ class Graph:
         values, places = self.name("values"), self.name("places")
         names = [x.name, self.constant(np.array([count])).name]
         self.add("TopK", names, [values, places], axis=1, largest=int(largest), sorted=1)
-        return Tensor(self, values, x.dtype, count), Tensor(self, places, "int64", count)
+        return Tensor(self, values, x.dtype, count, x.exact), Tensor(self, places, "int64", count, x.exact)
 
     def rows_like(self, values: np.ndarray | float, like: Tensor, dtype: Dtype | None) -> Tensor:
         """The same row of values, [K], for as many rows as `like` has: [N, K]."""

@@ -101,6 +101,7 @@ def _missing(build: Build, x: Tensor, marker: Any) -> Tensor:
     if _is_nan(marker):
         return x.cast(build.floats).apply("IsNaN")
     if isinstance(marker, (int, float)):
+        build.need_bits(x, f"it asks which numbers equal {marker}")
         return x.cast(build.floats).equals(float(marker))
     raise build.refused(f"missing_values={marker!r} is not supported", "mark missing values with NaN")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ from mlconvert.errors import ConversionFailed
 from mlconvert.pipelines.build import Build
 from mlconvert.pipelines.graph import ELEMENTS, Dtype, Graph, Tensor
 from mlconvert.pipelines.writers import WRITERS, otherwise
-from mlconvert.readers import estimators
+from mlconvert.readers.estimator_answers import methods_of
 
 if TYPE_CHECKING:
     import onnx
@@ -31,21 +31,22 @@ class Made:
 def estimator_model(
     estimator: Any,
     inputs: Mapping[str, tuple[Dtype, int]],
-    wanted: Mapping[str, Dtype],
     *,
+    variable: Callable[[], Dtype],
     floats: Float,
     opset: int,
     operators: TreeOperators,
     where: str,
 ) -> Made:
-    """The model that answers as the estimator does.
+    """The model that answers as the estimator does, under the names of `readers.estimator_answers.methods_of`.
 
     `inputs`: name -> (type, width), one matrix or one column each, in the order in which the estimator takes them.
-    `wanted`: the outputs that the estimator gives (`label`, `probabilities`, `scores`, `variable`) and their types.
+    `variable`: gives the type of what a regressor or a transformer gives, once it is known that it can be written.
     Raises ConversionFailed, naming the part by its place (`Pipeline > text > HashingVectorizer`), for what has no
     exact ONNX form; UsageError where the type of a column is not what a part was fitted on.
     """
-    clash = [name for name in wanted if name in inputs]
+    methods = methods_of(estimator)
+    clash = [name for name in methods if name in inputs]
     if clash:
         what = f"the input '{clash[0]}' has the name of an output, which ONNX does not allow"
         raise ConversionFailed(what, where=where, hint="rename the column, and fit the model again")
@@ -56,29 +57,18 @@ def estimator_model(
     given = tuple(Tensor(graph, name, dtype, width) for name, (dtype, width) in inputs.items())
     columns = {name: name for name in inputs} if "input" not in inputs or len(inputs) > 1 else {}
     build = Build(graph, WRITERS, otherwise, where, columns)
-    outputs = _outputs(build, estimator, wanted, given)
+    answers = {name: build.columns(estimator, method, given) for name, method in methods.items()}
+    outputs = {name: answer[0] for name, answer in answers.items()}
+    if "scores" in outputs:
+        outputs["scores"] = outputs["scores"].column()
+    if "variable" in answers:
+        outputs["variable"] = _as_wanted(build, answers["variable"], variable())
     return Made(_model(graph, given, outputs), tuple(dict.fromkeys(build.rounding)))
-
-
-def _outputs(build: Build, estimator: Any, wanted: Mapping[str, Dtype], given: Columns) -> dict[str, Tensor]:
-    """As `readers.estimator_answers.outputs_of` has them."""
-    kind = estimators.kind_of(estimator)
-    if kind == "transformer":
-        return {"variable": _as_wanted(build, build.columns(estimator, "transform", given), wanted["variable"])}
-    label = build.answer(estimator, "predict", given)
-    if kind == "regressor":
-        return {"variable": _as_wanted(build, (label.column(),), wanted["variable"])}
-    outputs = {"label": label}
-    if "probabilities" in wanted:
-        outputs["probabilities"] = build.answer(estimator, "predict_proba", given)
-    if "scores" in wanted:
-        asked = "transform" if kind == "clusterer" else "decision_function"
-        outputs["scores"] = build.answer(estimator, asked, given).column()
-    return outputs
 
 
 def _as_wanted(build: Build, columns: Columns, wanted: Dtype) -> Tensor:
     """Columns as one matrix, of integers or booleans where the estimator gives such."""
+    columns = tuple(tensor.column() for tensor in columns)
     if wanted == "string":
         if any(tensor.dtype != "string" for tensor in columns):
             what = "the estimator gives text and numbers side by side"

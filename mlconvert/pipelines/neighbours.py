@@ -23,7 +23,7 @@ def neighbours_classifier(build: Build, part: Any, method: str, given: Columns) 
         raise build.refused("it gives several labels a row")
     distances, places = build.once(part, "nearest", given, lambda: _nearest(build, part, given))
     labels = build.graph.gather(np.asarray(part._y, np.int64).reshape(-1), places)
-    weights = _weights(build, part, distances)
+    weights = _weights(build, part, build.numbers(given), distances)
     found = []
     for number in range(len(part.classes_)):
         of_class = labels.equals(number).cast(build.floats)
@@ -37,7 +37,7 @@ def neighbours_classifier(build: Build, part: Any, method: str, given: Columns) 
 def neighbours_regressor(build: Build, part: Any, given: Columns) -> Tensor:
     """Of neighbors/_regression.py: the mean, or the weighted mean, of the neighbours' values."""
     distances, places = _nearest(build, part, given)
-    weights = _weights(build, part, distances)
+    weights = _weights(build, part, build.numbers(given), distances)
     values = np.asarray(part._y, np.float64).reshape(len(part._y), -1)
     found = []
     for column in values.T:
@@ -50,12 +50,17 @@ def neighbours_regressor(build: Build, part: Any, given: Columns) -> Tensor:
     return together.flat() if part._y.ndim == 1 else together
 
 
-def _weights(build: Build, part: Any, distances: Tensor) -> Tensor | None:
+def _weights(build: Build, part: Any, x: Tensor, distances: Tensor) -> Tensor | None:
     """Of neighbors/_base.py, _get_weights: the inverse of the distance; where one is zero, only those that are."""
     if part.weights in (None, "uniform"):
         return None
     if part.weights != "distance":
         raise build.refused("its weights are a function", "use weights='distance'")
+    if part._fit_method == "brute" and part.effective_metric_ in ("cosine", "euclidean", "sqeuclidean"):
+        hint = "fit it with algorithm='kd_tree'"
+        raise build.refused("weights='distance' with brute force: it finds no distance of zero in scikit-learn", hint)
+    if len(np.unique(dense(part._fit_X), axis=0)) < len(dense(part._fit_X)):
+        build.need_bits(x, "weights='distance' asks which of its equal training rows are given")
     graph = build.graph
     zero = distances.equals(0.0)
     hit = zero.cast(build.floats).reduced("ReduceMax") > 0.0

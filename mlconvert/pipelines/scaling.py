@@ -82,25 +82,22 @@ def _box_cox(x: Tensor, power: np.ndarray) -> Tensor:
 
 
 def polynomial_features(build: Build, part: Any, given: Columns) -> Tensor:
-    """Products in the order of the powers: each is one of a degree less, times a column."""
+    """Products in the order of the powers, made as transform makes them: a column times a product of a degree less."""
     x = build.numbers(given)
     powers = part.powers_  # int [outputs, inputs]
     degrees = powers.sum(axis=1)
-    found: dict[tuple[int, ...], int] = {}  # powers -> column of the products so far
+    found: dict[tuple[int, ...], int] = {}  # powers -> column of the products of one degree less
     parts: list[Tensor] = []
-    products: Tensor | None = None
+    products = build.graph.rows_like(1.0, x, build.floats)
     for degree in range(int(degrees.max(initial=0)) + 1):
-        wanted = _needed(powers[degrees >= degree], degree)
-        if degree == 0:
-            products = build.graph.rows_like(1.0, x, build.floats)
-        elif degree == 1:
-            products = x.columns(np.argmax(wanted, axis=1))
-        else:
-            last = wanted.shape[1] - 1 - np.argmax(wanted[:, ::-1] > 0, axis=1)
-            before = wanted.copy()
-            before[np.arange(len(wanted)), last] -= 1
-            assert products is not None
-            products = products.columns([found[tuple(row)] for row in before]) * x.columns(last)
+        wanted = _last_factors(powers[degrees >= degree], degree)
+        first = np.argmax(wanted > 0, axis=1)
+        if degree == 1:
+            products = x.columns(first)
+        elif degree:
+            rest = wanted.copy()
+            rest[np.arange(len(wanted)), first] -= 1
+            products = products.columns([found[tuple(row)] for row in rest]) * x.columns(first)
         found = {tuple(row): index for index, row in enumerate(wanted)}
         chosen = powers[degrees == degree]
         if len(chosen):
@@ -108,7 +105,7 @@ def polynomial_features(build: Build, part: Any, given: Columns) -> Tensor:
     return build.graph.concat(parts)
 
 
-def _needed(powers: np.ndarray, degree: int) -> np.ndarray:
-    """The first `degree` factors of each product, each once: int [n, inputs]."""
-    before = np.cumsum(powers, axis=1) - powers
-    return np.unique(np.clip(degree - before, 0, powers), axis=0)
+def _last_factors(powers: np.ndarray, degree: int) -> np.ndarray:
+    """The last `degree` factors of each product, each once: int [n, inputs]."""
+    behind = np.cumsum(powers[:, ::-1], axis=1)[:, ::-1] - powers
+    return np.unique(np.clip(degree - behind, 0, powers), axis=0)

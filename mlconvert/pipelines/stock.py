@@ -23,10 +23,8 @@ def stock(build: Build, part: Any, method: str, given: Columns) -> Tensor:
     from mlconvert.readers.estimators import type_name, walk
 
     name = type_name(part)
-
     if not _is_known(part):
-        hint = "replace it by one that is supported: docs/reference has the list"
-        raise build.refused(f"there is no converter for {name}", hint)
+        raise build.refused(f"there is no converter for {name}", "use another estimator in its place")
     if any(inner is not part and hasattr(inner, "predict") for _, inner in walk(part)):
         raise build.refused(f"{name} holds other models, and has no exact ONNX form here")
     x = build.matrix(given)
@@ -69,7 +67,6 @@ def _converted(build: Build, part: Any, x: Tensor, *, scores: bool) -> onnx.Mode
     options: dict[str, Any] = {"zipmap": False} if "zipmap" in allowed else {}
     if scores and "raw_scores" in allowed:
         options["raw_scores"] = True
-    place = " > ".join(build.place)
     try:
         with warnings.catch_warnings():
             # Deprecations of numpy, onnx and scikit-learn that the stock converters have not followed yet.
@@ -82,8 +79,8 @@ def _converted(build: Build, part: Any, x: Tensor, *, scores: bool) -> onnx.Mode
             )
     except Exception as error:  # it raises RuntimeError, ValueError, KeyError, … as it comes
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise ConversionFailed(f"{place}: skl2onnx cannot convert it: {lines[0]}", where=build.where) from error
-    check_loads(model, build.where, f"what skl2onnx made of {place}")
+        raise ConversionFailed(f"{build.here}: skl2onnx cannot convert it: {lines[0]}", where=build.where) from error
+    check_loads(model, build.where, f"what skl2onnx made of {build.here}")
     return model
 
 
@@ -104,5 +101,5 @@ def _inlined(build: Build, model: onnx.ModelProto, x: Tensor) -> list[Tensor]:
     for value in model.graph.output:
         kind = value.type.tensor_type
         width = kind.shape.dim[1].dim_value if len(kind.shape.dim) > 1 else None
-        found.append(Tensor(graph, value.name, OF_ELEMENT[kind.elem_type], width))
+        found.append(Tensor(graph, value.name, OF_ELEMENT[kind.elem_type], width, exact=False))
     return found

@@ -6,12 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlconvert.pipelines.functions import write_function
-from mlconvert.pipelines.graph import dense
-
 if TYPE_CHECKING:
     from mlconvert.pipelines.build import Build, Columns, Writer
-    from mlconvert.pipelines.graph import Tensor
 
 
 def pipeline(build: Build, part: Any, method: str, given: Columns) -> Columns:
@@ -57,11 +53,10 @@ def _weighted(build: Build, columns: Columns, weight: float | None) -> Columns:
     return columns if weight is None else (build.numbers(columns) * float(weight),)
 
 
-def held(*names: str) -> Writer:
-    """A writer for parts that hand every method on to the one they hold, under the first of these names."""
+def held(name: str) -> Writer:
+    """A writer for parts that hand every method on to the one they hold under this name."""
 
     def write(build: Build, part: Any, method: str, given: Columns) -> Columns:
-        name = next(name for name in names if hasattr(part, name))
         return build.columns(getattr(part, name), method, given, name.rstrip("_"))
 
     return write
@@ -75,32 +70,3 @@ def selection(build: Build, part: Any, method: str, given: Columns) -> Columns:
     if method == "transform":
         return chosen
     return build.columns(part.estimator_, method, chosen, "estimator")
-
-
-def transformed_target(build: Build, part: Any, given: Columns) -> Tensor:
-    """Of compose/_target.py: the regressor's answer, taken back through the transformation of the target."""
-    answer = build.answer(part.regressor_, "predict", given, "regressor")
-    one = answer.width is None
-    column = answer.column().cast(build.floats)
-    with build.at("transformer", type(part.transformer_).__name__):
-        back = _inverse(build, part.transformer_, column)
-    return back.flat() if one or (part._training_dim == 1 and back.width == 1) else back
-
-
-def _inverse(build: Build, inner: Any, values: Tensor) -> Tensor:
-    """What `inverse_transform` gives, of the transformers that targets are scaled with."""
-    match type(inner).__name__:
-        case "FunctionTransformer":
-            return write_function(build, inner.inverse_func, inner.inv_kw_args, values)
-        case "StandardScaler":
-            scaled = values * dense(inner.scale_) if inner.with_std else values
-            return scaled + dense(inner.mean_) if inner.with_mean else scaled
-        case "MinMaxScaler":
-            return (values - dense(inner.min_)) / dense(inner.scale_)
-        case "MaxAbsScaler":
-            return values * dense(inner.scale_)
-        case "RobustScaler":
-            scaled = values * dense(inner.scale_) if inner.with_scaling else values
-            return scaled + dense(inner.center_) if inner.with_centering else scaled
-    hint = "use func and inverse_func of numpy (numpy.log1p, numpy.expm1)"
-    raise build.refused("its inverse has no ONNX form here", hint)

@@ -36,6 +36,7 @@ def add_trees(model: TreeModel, x: Tensor, outputs: Sequence[str]) -> dict[str, 
             name,
             ("string" if texts else "int64") if output == "label" else floats,
             widths.get(output, model.outputs),
+            exact=x.exact and model.link.name == "identity",
         )
         for output, name in names.items()
     }

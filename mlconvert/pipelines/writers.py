@@ -23,34 +23,41 @@ from mlconvert.pipelines import (
     scaling,
     structure,
     svm,
+    targets,
     text,
 )
 from mlconvert.pipelines.stock import stock
 from mlconvert.pipelines.trees import tree_ensemble
 
 if TYPE_CHECKING:
+    from mlconvert.forests.model import TreeModel
     from mlconvert.pipelines.build import Build, Columns, Writer
     from mlconvert.pipelines.graph import Tensor
 
 
 def otherwise(build: Build, part: Any, method: str, given: Columns) -> Tensor | Columns:
     """Classes without a row: ensembles of trees, of scikit-learn and of others; then what skl2onnx knows."""
+    model = _tree_model(build, part)
+    if model is None:
+        return stock(build, part, method, given)
+    return tree_ensemble(build, part, model, method, given)
+
+
+def _tree_model(build: Build, part: Any) -> TreeModel | None:
     try:
-        model = build.once(part, "tree model", (), lambda: tree_model_of(part, build.where, text_as_codes=True))
+        return build.once(part, "tree model", (), lambda: tree_model_of(part, build.where, text_as_codes=True))
     except ConversionFailed as error:
         raise build.refused(error.message, error.hint) from error
-    if model is not None:
-        return tree_ensemble(build, part, model, method, given)
-    return stock(build, part, method, given)
 
 
 def _or_trees(writer: Writer) -> Writer:
     """For classes whose parts may be single trees, which then are one ensemble."""
 
     def write(build: Build, part: Any, method: str, given: Columns) -> Tensor | Columns:
-        if tree_model_of(part, build.where) is not None:
-            return otherwise(build, part, method, given)
-        return writer(build, part, method, given)
+        model = _tree_model(build, part)
+        if model is None:
+            return writer(build, part, method, given)
+        return tree_ensemble(build, part, model, method, given)
 
     return write
 
@@ -136,7 +143,7 @@ PREDICTORS: Mapping[str, Part] = {
     "MultiOutputRegressor": multiclass.multi_output_regressor,
     "OutputCodeClassifier": multiclass.output_code,
     "RegressorChain": multiclass.regressor_chain,
-    "TransformedTargetRegressor": structure.transformed_target,
+    "TransformedTargetRegressor": targets.transformed_target,
     **_each(projections.nearest_centre, "AffinityPropagation MeanShift"),
     **_each(svm.svm_regressor, "NuSVR SVR"),
     **_each(linear.generalized_linear, "GammaRegressor PoissonRegressor TweedieRegressor"),

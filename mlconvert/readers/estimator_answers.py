@@ -23,21 +23,42 @@ if TYPE_CHECKING:
 def signature_of(estimator: Any, where: str) -> Signature | None:
     """The signature of an estimator of numbers or text, None for one that goes by columns of other types.
 
-    The outputs are found by asking for one row of zeros.
+    The outputs are found by asking for one row. Raises ConversionFailed for an estimator of numbers that answers none
+    of those that are tried: zeros, ones, and the first categories of an encoder.
     """
     import numpy as np
 
+    names: tuple[str, ...] = ()
     if estimators.takes_text(estimator):
-        matrix, row = TensorSpec("input", "string", ("batch", 1)), np.array([["a text"]])
+        matrix, rows = TensorSpec("input", "string", ("batch", 1)), [np.array([["a text"]])]
     elif estimators.is_matrix_like(estimator):
-        count = estimators.feature_count(estimator) or 0
         names = estimators.column_names(estimator)
-        matrix, row = TensorSpec("input", "float64", ("batch", count), names), np.zeros((1, count))
+        rows = _rows_to_try(estimator)
+        matrix = TensorSpec("input", "float64", ("batch", rows[0].shape[1]), names)
     else:
         return None
-    with unanswered(estimator, f"a row of {matrix.dtype}", where):
-        answers = outputs_of(estimator, table_of(estimator, {"input": row}))
-    return Signature((matrix,), tuple(_spec(name, values) for name, values in answers.items()))
+    failure: ConversionFailed | None = None
+    for row in rows:
+        try:
+            with unanswered(estimator, f"a row of {matrix.dtype}", where):
+                answers = outputs_of(estimator, table_of(estimator, {"input": row}))
+        except ConversionFailed as error:
+            failure = failure or error
+        else:
+            return Signature((matrix,), tuple(_spec(name, values) for name, values in answers.items()))
+    if names:  # its columns may be something else than numbers
+        return None
+    assert failure is not None
+    raise failure
+
+
+def _rows_to_try(estimator: Any) -> list[np.ndarray]:
+    import numpy as np
+
+    count = estimators.feature_count(estimator) or 0
+    learnt = getattr(estimators.first_step(estimator), "categories_", None)
+    first = [np.array([[known[0] for known in learnt]], np.float64)] if isinstance(learnt, list) and learnt else []
+    return [np.zeros((1, count)), np.ones((1, count)), *first]
 
 
 @contextmanager
@@ -105,37 +126,49 @@ def _column(name: str, values: np.ndarray) -> Any:
     return column.astype("float64") if column.dtype.kind == "f" else column  # as converted models compute
 
 
-def outputs_of(estimator: Any, table: Any) -> dict[str, np.ndarray]:
-    """What the estimator answers, under the agreed names.
+def methods_of(estimator: Any) -> dict[str, str]:
+    """The outputs of an estimator, in order, and the methods that give them.
 
-    classifiers: `label` [N] and `probabilities` [N, C]; without predict_proba `scores`, the decision function,
-    [N, C], or [N, 1] for two classes. Regressors, transformers: `variable` [N, T]. Clusterers: `label` and `scores`
-    (distances to the centres) [N, K]. Outlier detectors: `label` (1 or -1) and `scores` [N, 1]. Mixtures: `label`
-    and `probabilities`.
+    Classifiers: `label` and `probabilities`; without predict_proba `scores`, the decision function. Regressors,
+    transformers: `variable`. Clusterers: `label` and `scores`, the distances to the centres. Outlier detectors: `label`
+    and `scores`. Mixtures: `label` and `probabilities`. Raises ConversionFailed for one that answers no new rows.
+    """
+    kind = estimators.kind_of(estimator)
+    if kind in ("transformer", "regressor"):
+        return {"variable": "transform" if kind == "transformer" else "predict"}
+    if kind in ("classifier", "mixture") and estimators.has_probabilities(estimator):
+        return {"label": "predict", "probabilities": "predict_proba"}
+    scores = "transform" if kind == "clusterer" else "decision_function"
+    return {"label": "predict", "scores": scores} if hasattr(estimator, scores) else {"label": "predict"}
+
+
+def outputs_of(estimator: Any, table: Any) -> dict[str, np.ndarray]:
+    """What the estimator answers, under the names of `methods_of`.
+
+    `label` [N], int64 or unicode; `probabilities` [N, C]; `scores` [N, C], or [N, 1] for two classes and for outliers;
+    `variable` [N, T], strings where a transformer gives objects.
     """
     import numpy as np
 
-    kind = estimators.kind_of(estimator)
-    if kind == "transformer":
-        values = estimator.transform(table)
-        values = values.toarray() if hasattr(values, "toarray") else np.asarray(values)
-        if values.dtype.kind == "O":
-            values = values.astype(np.str_)
-        return {"variable": values.reshape(len(values), -1)}
-    answers = np.asarray(estimator.predict(table))
-    if kind == "regressor":
-        return {"variable": answers.reshape(len(answers), -1)}
+    outputs = {}
+    for name, method in methods_of(estimator).items():
+        answers = getattr(estimator, method)(table)
+        answers = answers.toarray() if hasattr(answers, "toarray") else np.asarray(answers)
+        if name == "label":
+            outputs[name] = _labels(estimator, answers)
+        elif name == "probabilities":
+            outputs[name] = answers
+        else:
+            outputs[name] = (answers.astype(np.str_) if answers.dtype.kind == "O" else answers).reshape(
+                len(answers), -1
+            )
+    return outputs
+
+
+def _labels(estimator: Any, answers: np.ndarray) -> Any:
     if answers.ndim == 2 and answers.shape[1] == 1:  # CatBoost, several classes
         answers = answers.reshape(-1)
     if answers.ndim != 1:
         name = type(estimators.final_step(estimator)).__name__
         raise ConversionFailed(f"the {name} gives several labels a row, which is not supported")
-    outputs = {"label": estimators.label_values(answers)}
-    if kind in ("classifier", "mixture") and estimators.has_probabilities(estimator):
-        outputs["probabilities"] = np.asarray(estimator.predict_proba(table))
-    elif kind == "clusterer" and hasattr(estimator, "transform"):
-        outputs["scores"] = np.asarray(estimator.transform(table))
-    elif kind in ("classifier", "outlier") and hasattr(estimator, "decision_function"):
-        scores = np.asarray(estimator.decision_function(table))
-        outputs["scores"] = scores.reshape(len(scores), -1)
-    return outputs
+    return estimators.label_values(answers)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
 
 _TEXT = bytes((10, *range(32, 127)))  # a newline, and ASCII's printable characters
+_ANSWERS = frozenset(
+    b"num_leaves num_cat split_feature decision_type left_child right_child threshold leaf_value cat_boundaries"
+    b" cat_threshold is_linear num_features leaf_features leaf_const leaf_coeff".split()
+)
 _LINES = 22  # of a tree, that LightGBM reads
 
 
 class Fields:
     """The lines `name=numbers` of all trees."""
 
-    def __init__(self, data: bytes, sizes: Sequence[int]) -> None:
-        self.trees = [_lines(*item) for item in _blocks(data, sizes)]
+    def __init__(self, data: bytes, start: int, sizes: Sequence[int], *, every_line: bool = True) -> None:
+        kept = None if every_line else _ANSWERS
+        self.trees = [_lines(*item, kept) for item in _blocks(data, start, sizes)]
 
     def single(self, name: str, default: bytes | None = None) -> list[int]:
         """One whole number of each tree."""
@@ -66,17 +71,17 @@ def _parsed(text: bytes, kind: Any) -> np.ndarray | None:
         return None
 
 
-def _lines(index: int, block: bytes) -> Mapping[bytes, bytes]:
+def _lines(index: int, block: bytes, kept: Collection[bytes] | None) -> Mapping[bytes, bytes]:
     text, blank, _ = block.partition(b"\n\n")
     lines = text.split(b"\n")[1:]
     # LightGBM looks for the next '=', and for an empty line, wherever they may be.
     if not blank or len(lines) > _LINES or any(b"=" not in line for line in lines):
         raise ValueError(f"tree {index} has a line that is damaged")
-    return {name: value for name, _, value in (line.partition(b"=") for line in lines)}
+    pairs = (line.partition(b"=") for line in lines)
+    return {name: value for name, _, value in pairs if kept is None or name in kept}
 
 
-def _blocks(data: bytes, sizes: Sequence[int]) -> Iterator[tuple[int, bytes]]:
-    position = 0
+def _blocks(data: bytes, position: int, sizes: Sequence[int]) -> Iterator[tuple[int, bytes]]:
     for index, size in enumerate(sizes):
         block, position = data[position : position + size], position + size
         if len(block) != size or size < 1 or not block.startswith(b"Tree=%d\n" % index):
@@ -84,7 +89,7 @@ def _blocks(data: bytes, sizes: Sequence[int]) -> Iterator[tuple[int, bytes]]:
         if block.translate(None, _TEXT):
             raise ValueError(f"tree {index} holds other characters than text")
         yield index, block
-    if not data[position:].startswith(b"end of trees"):
+    if not data.startswith(b"end of trees", position):
         raise ValueError("'end of trees' is missing where the trees should end")
 
 

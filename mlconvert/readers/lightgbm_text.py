@@ -53,7 +53,7 @@ def read_lightgbm_text(data: bytes, where: str, *, every_line: bool = False) -> 
     """
     with _naming_damage(where):
         header, sizes, start = _header(data, where)
-        fields = Fields(data[start:], sizes)
+        fields = Fields(data, start, sizes, every_line=every_line)
         if every_line:
             check_other_lines(fields)
         return LightgbmText(header, lightgbm_trees(fields, header.features))

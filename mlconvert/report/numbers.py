@@ -68,6 +68,8 @@ def shape(value: list[int] | tuple[int, ...] | None) -> str:
 
 
 def samples(parity: Mapping[str, Any]) -> str:
-    """`4,352 samples, 4,096 on thresholds`: how many rows were compared, and how many of them for a forest's sake."""
+    """`4,352 samples, 4,096 on boundaries`: how many rows were compared, and how many of them were made at the
+    thresholds of trees (or of another source's categories).
+    """
     edges = parity.get("boundary_samples", 0)
-    return f"{count(parity['samples'])} samples" + (f", {count(edges)} on thresholds" if edges else "")
+    return f"{count(parity['samples'])} samples" + (f", {count(edges)} on boundaries" if edges else "")

@@ -22,6 +22,8 @@ from mlconvert.report import SCHEMA
 from mlconvert.repositories.triton import config
 from mlconvert.tensors.rows import decode_rows
 
+BOUNDARY = 4096  # rows at thresholds, added for a model of trees
+
 
 class Shell:
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,11 +95,12 @@ def test_two_models_are_compared_on_samples(made, shell):
         assert (report["source"]["format"], target["format"]) == ("lightgbm", "onnx")
         (step,) = target["steps"]
         assert step["converter"] == "verify"
-        assert step["parity"]["samples"] == 128
+        assert step["parity"]["samples"] == 128 + BOUNDARY
+        assert step["parity"]["boundary_samples"] == BOUNDARY
         assert [output["name"] for output in step["parity"]["outputs"]] == ["label", "probabilities"]
     out, _ = shell(0, "verify", "model.txt", "made", "--report", "r.md")
     assert "verified" in out
-    assert "256" in out  # rows that were drawn, where none were given
+    assert f"{256 + BOUNDARY:,} samples" in out  # rows that were drawn, where none were given
     assert Path("r.md").read_text().startswith("#")
 
 
@@ -212,7 +215,7 @@ def test_samples_are_drawn_alike_from_the_same_seed(model, here, shell):
 def test_samples_of_every_kind_of_file_are_read_again(made, here, shell, suffix):
     shell(0, "samples", "model.txt", "-o", f"drawn{suffix}", "--count", "5")
     report = shell.report(0, "verify", "model.txt", "made", "--samples", f"drawn{suffix}")
-    assert report["targets"][0]["steps"][0]["parity"]["samples"] == 5
+    assert report["targets"][0]["steps"][0]["parity"]["samples"] == 5 + BOUNDARY
     assert [name for name in listed(here) if name.startswith(".")] == []
 
 
@@ -221,7 +224,6 @@ def test_samples_that_cannot_be_made(model, trained, here, shell):
     assert "there.npz exists" in shell(2, "samples", "model.txt", "-o", "there.npz")[1]
     assert (here / "there.npz").read_text() == "mine"
     assert ".npz" in shell(2, "samples", "model.txt", "-o", "rows.txt")[1]
-    assert "--kind random" in shell(2, "samples", "model.txt", "-o", "x.npz", "--kind", "boundary")[1]
     assert "'boundry'" in shell(2, "samples", "model.txt", "-o", "x.npz", "--kind", "boundry")[1]
     assert "--samples" in shell(6, "samples", trained("churn.skops"), "-o", "x.npz")[1]
     assert "nothing here runs" in shell(2, "samples", trained("tiny_transformer.safetensors"), "-o", "x.npz")[1]
@@ -231,6 +233,7 @@ def test_samples_that_cannot_be_made(model, trained, here, shell):
 # --- inspect ---
 
 INSPECTED = {
+    "bikes.skops": ("sklearn", None, None),
     "breast_cancer.txt": ("lightgbm", ["input"], ["label", "probabilities"]),
     "churn.skops": ("sklearn", None, None),
     "diabetes.cbm": ("catboost", ["input"], ["variable"]),
@@ -238,6 +241,8 @@ INSPECTED = {
     "digits_script.pt": ("torchscript", None, None),
     "iris_xgboost.json": ("xgboost", ["input"], ["label", "probabilities"]),
     "iris_xgboost.ubj": ("xgboost", ["input"], ["label", "probabilities"]),
+    "loans.ubj": ("xgboost", ["input"], ["label", "probabilities"]),
+    "tickets.skops": ("sklearn", ["input"], ["label", "probabilities"]),
     "tiny_transformer.safetensors": ("safetensors", None, None),
     "wine_forest.skops": ("sklearn", ["input"], ["label", "probabilities"]),
 }
@@ -267,9 +272,9 @@ def test_inspect_tells_how_a_model_was_made(made, shell):
     out, _ = shell(0, "inspect", "made/model.onnx")
     for part in (
         "onnx",
-        "input: float32[batch, 30]",
+        "input: float64[batch, 30]",
         "label: int64[batch]",
-        "128 samples, 2 outputs",
+        f"{128 + BOUNDARY} samples, 2 outputs",
         "lightgbm->onnx",
     ):
         assert part in out

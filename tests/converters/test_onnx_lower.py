@@ -121,9 +121,9 @@ def test_ml_operators_are_lowered_when_they_are_the_same_and_else_named(tmp_path
         g (float[batch, 4] x) => (float[batch, 4] y) { y = ai.onnx.ml.%s }"""
     from mlconvert.onnx_model.releases import RUNTIMES, Limits
 
-    monkeypatch.setitem(RUNTIMES, "1.19", Limits(21, 3, 10))
+    monkeypatch.setitem(RUNTIMES, "1.22", Limits(21, 3, 10))
     source = artifact(tmp_path, text % "Binarizer<threshold = 0.5>(x)")
-    result = onnx_lower.convert(source, tmp_path / "o.onnx", runtime="1.19")
+    result = onnx_lower.convert(source, tmp_path / "o.onnx", runtime="1.22")
     assert result.facts["opsets"] == {"ai.onnx": 18, "ai.onnx.ml": 3}
     assert runner.load(result).run(ROW)["y"].tolist() == [[0.0, 0.0, 0.0, 1.0]]
     tree = """TreeEnsemble <tree_roots = [0], nodes_splits = float[1] {0.5}, nodes_featureids = [0],
@@ -132,7 +132,7 @@ def test_ml_operators_are_lowered_when_they_are_the_same_and_else_named(tmp_path
     source = artifact(tmp_path, (text % tree).replace("float[batch, 4] y", "float[batch, 1] y"))
     message = r"the_TreeEnsemble \(ai.onnx.ml.TreeEnsemble\) needs ai.onnx.ml 5, and 3 is the limit"
     with pytest.raises(ConversionFailed, match=message):
-        onnx_lower.convert(source, tmp_path / "o.onnx", runtime="1.19")
+        onnx_lower.convert(source, tmp_path / "o.onnx", runtime="1.22")
 
 
 def test_the_ir_version_is_lowered_unless_a_type_needs_it(tmp_path):
@@ -160,3 +160,32 @@ def test_the_ir_version_is_lowered_unless_a_type_needs_it(tmp_path):
 def test_limits_that_are_none(tmp_path, options, message):
     with pytest.raises(UsageError, match=message):
         onnx_lower.convert(artifact(tmp_path, one("Relu(x)", 17)), tmp_path / "o.onnx", **options)
+
+
+@pytest.fixture
+def forest(trained, tmp_path):
+    from mlconvert.forests.lightgbm import read_lightgbm
+    from mlconvert.forests.onnx_file import write_trees
+
+    path = trained("breast_cancer.txt")
+    return write_trees(read_lightgbm(path.read_bytes(), str(path)), tmp_path / "forest.onnx")
+
+
+@pytest.mark.parametrize("limit", [{"runtime": "1.19"}, {"runtime": "1.20.2"}, {"release": "24.10"}])
+def test_trees_that_an_old_runtime_has_no_kernel_for_are_refused_with_the_option_that_helps(forest, tmp_path, limit):
+    with pytest.raises(ConversionFailed, match=r"ONNX Runtime 1\.(19|20\.2) does not run TreeEnsemble") as caught:
+        onnx_lower.convert(forest, tmp_path / "o.onnx", **limit)
+    assert (caught.value.hint or "").startswith("make the model for it: --set onnx.target_runtime=1.")
+    assert not (tmp_path / "o.onnx").exists()
+    made = onnx_lower.convert(forest, tmp_path / "o.onnx", runtime="1.21")
+    assert made.path.read_bytes() == forest.path.read_bytes()
+
+
+def test_sets_of_categories_need_a_later_runtime(forest, tmp_path):
+    model = onnx.load(forest.path)
+    (modes,) = [a.t for node in model.graph.node for a in node.attribute if a.name == "nodes_modes"]
+    modes.raw_data = b"\x06" + modes.raw_data[1:]  # BRANCH_MEMBER
+    onnx.save(model, forest.path)
+    with pytest.raises(ConversionFailed, match=r"1\.21 does not run sets of categories"):
+        onnx_lower.convert(forest, tmp_path / "o.onnx", runtime="1.21")
+    onnx_lower.convert(forest, tmp_path / "o.onnx", runtime="1.24")

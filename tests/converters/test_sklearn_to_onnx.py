@@ -387,7 +387,7 @@ def test_a_part_is_named_with_its_place(tmp_path):
         (lambda: RandomForestClassifier(3).fit(X, np.c_[BINARY, CLASSES]), "output"),
         (
             lambda: make_pipeline(StandardScaler(), RandomForestClassifier(3)).fit(X, np.c_[BINARY, CLASSES]),
-            "several labels",
+            "output",
         ),
         (lambda: DBSCAN().fit(X), "DBSCAN"),
         (lambda: xgboost.XGBClassifier(n_estimators=3, booster="gblinear", n_jobs=1).fit(X, BINARY), "gblinear"),

@@ -76,7 +76,7 @@ def written(
     return estimator_model(
         estimator,
         {name: (kinds[values.dtype.kind], values.shape[1]) for name, values in samples.items()},
-        {name: _KINDS[values.dtype.kind] for name, values in answers.items()},
+        variable=lambda: _KINDS[answers["variable"].dtype.kind],
         floats=floats,
         opset=options.pop("opset", 18),
         operators=options.pop("operators", TreeOperators()),

@@ -27,6 +27,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
     MaxAbsScaler,
     MinMaxScaler,
+    PowerTransformer,
     QuantileTransformer,
     RobustScaler,
     StandardScaler,
@@ -98,7 +99,7 @@ def test_votes_of_three_axes_are_refused(assert_exact):
     model = fitted(make_pipeline(VotingClassifier(TWO, voting="soft"), LogisticRegression()), X, BINARY)
     model[0].flatten_transform = False
     with pytest.raises(ConversionFailed, match="Pipeline > votingclassifier > VotingClassifier: flatten_transform"):
-        written(model, {"input": X}, {"label": BINARY})
+        written(model, {"input": X}, {})
 
 
 @pytest.mark.parametrize(
@@ -153,7 +154,10 @@ LINES = [("ridge", Ridge()), ("plain", LinearRegression())]
         TransformedTargetRegressor(Ridge()),
         *(
             TransformedTargetRegressor(Ridge(), transformer=transformer)
-            for transformer in (StandardScaler(), MinMaxScaler(), MaxAbsScaler(), RobustScaler())
+            for transformer in (
+                *(StandardScaler(), MinMaxScaler(), MaxAbsScaler(), RobustScaler()),
+                *(PowerTransformer(), PowerTransformer(standardize=False), PowerTransformer("box-cox")),
+            )
         ),
     ],
     ids=called,

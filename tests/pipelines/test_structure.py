@@ -190,4 +190,4 @@ def test_a_part_given_another_number_of_features_is_named(assert_exact):
     model = fitted(make_pipeline(StandardScaler(), MODEL), X, BINARY)
     model[1].n_features_in_ = 7
     with pytest.raises(ConversionFailed, match="LogisticRegression takes 7 features, and is given 5"):
-        written(model, {"input": X}, {"label": BINARY})
+        written(model, {"input": X}, {})

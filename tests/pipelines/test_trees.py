@@ -226,7 +226,7 @@ def test_lightgbm_with_columns_of_the_dtype_category_is_refused(assert_exact, ar
         model = CalibratedClassifierCV(inner, cv=2)
         fitted(model, frame, BINARY)
     with pytest.raises(ConversionFailed, match=r"LGBMClassifier: .*dtype category") as caught:
-        written(model, columns(frame), {"label": BINARY})
+        written(model, columns(frame), {})
     assert caught.value.hint
     assert caught.value.message.startswith("CalibratedClassifierCV > 0 > estimator > LGBM" if around else "LGBM")
 

@@ -21,11 +21,18 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline, make_union
-from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler, MinMaxScaler, OneHotEncoder, StandardScaler
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    OneHotEncoder,
+    PowerTransformer,
+    StandardScaler,
+)
 
 from mlconvert.artifact import Artifact
 from mlconvert.errors import ConversionFailed, UsageError
-from mlconvert.readers.estimator_answers import table_of
+from mlconvert.readers.estimator_answers import signature_of, table_of
 from mlconvert.readers.estimator_columns import fitted_columns
 from mlconvert.readers.estimators import feature_count, load_estimator, takes_text, walk
 
@@ -288,3 +295,34 @@ def test_floats_of_a_data_frame_are_double():
 def test_a_union_of_vectorisers_takes_text():
     assert takes_text(make_pipeline(make_union(TfidfVectorizer(), CountVectorizer()), LogisticRegression()))
     assert not takes_text(make_pipeline(make_union(StandardScaler(), MaxAbsScaler()), LogisticRegression()))
+
+
+# --- signatures ---
+
+
+@pytest.mark.parametrize(
+    ("model", "rows"),
+    [
+        (OneHotEncoder(sparse_output=False), np.array([[3.0, 7.0], [5.0, 9.0]] * 4)),
+        (PowerTransformer("box-cox"), np.abs(X) + 0.1),
+    ],
+)
+def test_a_signature_does_not_need_an_answer_to_zeros(model, rows):
+    signature = signature_of(model.fit(rows), "m.skops")
+    assert str(signature.inputs[0]) == f"input: float64[batch, {rows.shape[1]}]"
+    assert str(signature.outputs[0]) == "variable: float64[batch, 4]"
+
+
+def test_an_estimator_that_answers_nothing_is_refused():
+    model = LogisticRegression().fit(X, Y)
+    model.coef_ = model.coef_[:, :2]
+    with pytest.raises(ConversionFailed, match="LogisticRegression does not answer a row of float64"):
+        signature_of(model, "m.skops")
+
+
+def test_columns_of_the_dtype_category_have_no_signature():
+    import lightgbm
+
+    frame = FRAME[["age", "city"]].astype({"city": "category"})
+    model = lightgbm.LGBMClassifier(n_estimators=2, verbose=-1, n_jobs=1).fit(frame, Y)
+    assert signature_of(model, "m.skops") is None

@@ -37,7 +37,7 @@ CONVERTERS: tuple[Converter, ...] = (
         "onnx",
         "mlconvert.converters.sklearn_to_onnx",
         (p.SKLEARN, p.SKL2ONNX, p.PANDAS, p.ONNX),
-        title="exact trees and skl2onnx, from a fitted scikit-learn estimator",
+        title="part by part in double, with exact trees",
         uses_samples=True,
     ),
     Converter(

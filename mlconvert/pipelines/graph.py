@@ -29,10 +29,10 @@ _TO_BOOL = frozenset({"And", "Equal", "Greater", "GreaterOrEqual", "IsNaN", "Les
 # Of floats whose bits are those of the library, these make such floats again: they are rounded as IEEE 754 says, or
 # not at all. What sums, or calls a function of the C library, may end in another digit.
 _KEEPS_BITS = _TO_BOOL | {
-    *("Abs", "Add", "ArgMax", "ArgMin", "Cast", "Ceil", "Concat", "Div", "Expand", "Floor", "Gather", "GatherElements"),
-    *("LabelEncoder", "Mul", "Neg", "ReduceMax", "ReduceMin", "Relu", "Reshape", "Round", "Shape", "Sign", "Slice"),
-    *("Sqrt", "StringNormalizer", "Sub", "TfIdfVectorizer", "Tokenizer", "Where"),
-}
+    "Abs", "Add", "ArgMax", "ArgMin", "Cast", "Ceil", "Concat", "Div", "Expand", "Floor", "Gather", "GatherElements",
+    "LabelEncoder", "Mod", "Mul", "Neg", "ReduceMax", "ReduceMin", "Relu", "Reshape", "Round", "Shape", "Sign", "Slice",
+    "Sqrt", "StringNormalizer", "Sub", "TfIdfVectorizer", "Tokenizer", "Where",
+}  # fmt: skip
 _AXES_ARE_INPUT_SINCE = {"ReduceSum": 13}  # the other reductions: 18
 
 

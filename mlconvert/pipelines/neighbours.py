@@ -14,6 +14,7 @@ from mlconvert.pipelines.scaling import normalised
 if TYPE_CHECKING:
     from mlconvert.pipelines.build import Build, Columns
 
+ROWS_ASKED = 1000  # at most twice as many training rows are asked for their neighbours
 _POWERS = {"cityblock": 1.0, "euclidean": 2.0, "l1": 1.0, "l2": 2.0, "manhattan": 1.0, "sqeuclidean": 2.0}
 
 
@@ -76,7 +77,25 @@ def _nearest(build: Build, part: Any, given: Columns) -> tuple[Tensor, Tensor]:
         distances = clipped(1.0 - alike, 0.0, 2.0)
     else:
         distances = _distances(build, part, x, rows)
+    _refuse_ties(build, part)
     return build.graph.top_k(distances, part.n_neighbors, largest=False)
+
+
+def _refuse_ties(build: Build, part: Any) -> None:
+    """Refuse a model where training rows have, as their last neighbour, one of several at the same distance that would
+    answer differently: which of them scikit-learn takes depends on the order in which it meets them.
+    """
+    count, rows = part.n_neighbors, part._fit_X
+    if rows.shape[0] <= count:
+        return
+    asked = rows[:: max(1, rows.shape[0] // ROWS_ASKED)]
+    distances, places = part.kneighbors(asked, count + 1)
+    same = np.isclose(distances[:, -1], distances[:, -2], rtol=1e-12, atol=0)
+    answers = np.asarray(part._y).reshape(rows.shape[0], -1)
+    differ = (answers[places[:, -1]] != answers[places[:, -2]]).any(axis=1)
+    if wrong := int(np.sum(same & differ)):
+        reason = f"for {wrong} of {len(asked)} of its training rows, several others share place {count}"
+        raise build.refused(f"{reason}, and they answer differently", "use another n_neighbors, or another model")
 
 
 def _distances(build: Build, part: Any, x: Tensor, rows: np.ndarray) -> Tensor:

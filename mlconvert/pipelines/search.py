@@ -7,6 +7,7 @@ the logarithm of the edges and not with their number.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,8 +26,8 @@ def places(x: Tensor, edges: Sequence[np.ndarray]) -> Tensor:
     NaN is above all edges, as there.
     """
     model = TreeModel(search_trees(edges), "value", base=(0.0,) * len(edges), link=Link("identity"))
-    found = add_trees(model, x, ["variable"])["variable"]
-    return found.cast("int64")
+    found = add_trees(model, x, ["variable"])["variable"]  # of every tree one leaf: there is nothing to add up
+    return replace(found, exact=x.exact).cast("int64")
 
 
 def search_trees(edges: Sequence[np.ndarray]) -> Forest:

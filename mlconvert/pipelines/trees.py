@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mlconvert.errors import UsageError
+from mlconvert.forests.estimators import text_columns
 from mlconvert.forests.model import TreeModel
 from mlconvert.forests.onnx_nodes import LEAST_OPSET, tree_nodes
 from mlconvert.pipelines.classes import flat_if_one
@@ -36,7 +39,7 @@ def add_trees(model: TreeModel, x: Tensor, outputs: Sequence[str]) -> dict[str, 
             name,
             ("string" if texts else "int64") if output == "label" else floats,
             widths.get(output, model.outputs),
-            exact=x.exact and model.link.name == "identity",
+            exact=False,  # sums, in an order of ONNX Runtime's
         )
         for output, name in names.items()
     }
@@ -65,10 +68,6 @@ def tree_ensemble(build: Build, part: Any, model: TreeModel, method: str, given:
 
 def _coded(build: Build, part: Any, given: Columns) -> Tensor:
     """The columns as a matrix, with the codes of texts in the place of columns of text."""
-    import numpy as np
-
-    from mlconvert.forests.estimators import text_columns
-
     columns = {found.column: found.categories for found in text_columns(part, build.where)}
     if not columns:
         return build.numbers(given)

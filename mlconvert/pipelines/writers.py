@@ -21,6 +21,7 @@ from mlconvert.pipelines import (
     networks,
     projections,
     scaling,
+    splines,
     structure,
     svm,
     targets,
@@ -100,7 +101,7 @@ TRANSFORMERS: Mapping[str, Part] = {
     "PowerTransformer": scaling.power_transformer,
     "QuantileTransformer": bins.quantile_transformer,
     "RobustScaler": scaling.robust_scaler,
-    "SplineTransformer": bins.spline_transformer,
+    "SplineTransformer": splines.spline_transformer,
     "StandardScaler": scaling.standard_scaler,
     # missing values
     "IterativeImputer": imputation.iterative_imputer,

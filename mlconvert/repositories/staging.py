@@ -160,8 +160,11 @@ def _make_folder(path: Path) -> None:
 
 def _remove_dead(root: Path) -> None:
     """Remove what publishers of other models left staged, unless they are still at work."""
-    staged = root / "staged"
-    for entry in list(staged.iterdir()) if staged.is_dir() else []:
+    try:
+        left = list((root / "staged").iterdir())
+    except FileNotFoundError:  # another publisher removes the folder whenever it is empty, at any moment
+        return
+    for entry in left:
         lock = root / "locks" / entry.name
         descriptor = _try_lock(lock)
         if descriptor is None:

@@ -1,9 +1,8 @@
-"""Where a last digit decides: parts that cut at values of their training data, behind steps that keep its bits or not."""
+"""Where a last digit decides: parts that cut at values of their training data, behind steps that keep bits or not."""
 
 from __future__ import annotations
 
 import numpy as np
-import onnxruntime
 import pytest
 from sklearn.decomposition import PCA
 from sklearn.impute import SimpleImputer
@@ -43,6 +42,9 @@ NEAREST = KNeighborsClassifier(weights="distance")
         (PolynomialFeatures(3),),
         (QuantileTransformer(n_quantiles=30),),
         (FunctionTransformer(np.abs), FunctionTransformer(np.sqrt)),
+        (SplineTransformer(4),),
+        (SplineTransformer(5, knots="quantile", extrapolation="linear"),),
+        (SplineTransformer(4, extrapolation="periodic"),),
     ],
     ids=called,
 )
@@ -58,7 +60,6 @@ def test_steps_that_keep_the_bits(assert_exact, before, last):
         PCA(3),
         FunctionTransformer(np.tanh),
         make_pipeline(FunctionTransformer(np.abs), FunctionTransformer(np.log1p)),
-        SplineTransformer(4),
     ],
     ids=called,
 )
@@ -88,10 +89,22 @@ def test_equal_quantiles_behind_such_steps_are_refused(assert_exact):
 
 
 def test_equal_training_rows_behind_such_steps_are_refused(assert_exact):
-    rows = np.round(X)[:, :2]
+    rows, labels = np.repeat(X[:60], 2, axis=0), np.tile([0, 1], 60)
+    pairs = KNeighborsClassifier(4, weights="distance")
+    assert_exact(fitted(pairs, rows, labels), rows)
     with pytest.raises(ConversionFailed, match="KNeighborsClassifier: weights='distance' asks which of its equal"):
-        assert_exact(fitted(make_pipeline(PCA(2), NEAREST), rows, CLASSES), rows)
+        assert_exact(fitted(make_pipeline(PCA(2), pairs), rows, labels), rows)
     assert_exact(fitted(make_pipeline(PCA(2), NEAREST), X, CLASSES), nasty(X)[200:])
+
+
+@pytest.mark.parametrize("model", [KNeighborsClassifier(3), KNeighborsRegressor(3)], ids=called)
+def test_neighbours_at_the_same_distance_are_refused_where_they_answer_differently(assert_exact, model):
+    rows = np.round(X)[:, :2]
+    with pytest.raises(ConversionFailed, match="others share place 3, and they answer") as caught:
+        assert_exact(fitted(type(model)(3), rows, CLASSES), rows)
+    assert caught.value.hint
+    different = np.unique(rows, axis=0)
+    assert_exact(fitted(type(model)(1), different, np.arange(len(different))), different)
 
 
 @pytest.mark.parametrize("model", [NEAREST, KNeighborsRegressor(weights="distance")], ids=called)
@@ -103,16 +116,15 @@ def test_distances_of_products_are_refused(assert_exact, model):
     assert "kd_tree" in (caught.value.hint or "")
 
 
-@pytest.mark.parametrize("extrapolation", ["constant", "linear", "periodic"])
-def test_splines_are_zero_where_the_library_has_zeros(assert_exact, extrapolation):
+@pytest.mark.parametrize("degree", [1, 2, 3])
+@pytest.mark.parametrize("extrapolation", ["constant", "continue", "linear", "periodic"])
+def test_splines_are_those_of_scipy_to_the_last_bit(assert_exact, degree, extrapolation):
     """Trees send 0 and 1e-17 different ways: knots are values of the training data, and splines begin and end there."""
-    spline = SplineTransformer(5, knots="quantile", extrapolation=extrapolation)
-    model = make_pipeline(SimpleImputer(strategy="median"), spline)
-    fitted(model, TRAIN)
+    train = TRAIN if degree > 1 or extrapolation != "linear" else TRAIN[:, :1]
+    spline = SplineTransformer(5, degree, knots="quantile", extrapolation=extrapolation)
+    model = fitted(make_pipeline(SimpleImputer(strategy="median"), spline), train)
     knots = np.stack([np.resize(own.t[3:-3], 16) for own in model[1].bsplines_], axis=1)
-    made = assert_exact(model, np.concatenate([TRAIN, knots]), 1e-13)
-    session = onnxruntime.InferenceSession(made.model.SerializeToString(), providers=["CPUExecutionProvider"])
-    (answers,) = session.run(None, {"input": knots})
-    assert np.array_equal(answers == 0, model.transform(knots) == 0)
+    rows = np.concatenate([train, knots, nasty(X)[:, : train.shape[1]]])
+    assert_exact(model, rows, 0)
     trees = make_pipeline(SimpleImputer(strategy="median"), spline, DecisionTreeClassifier())
-    assert_exact(fitted(trees, TRAIN, CLASSES), np.concatenate([TRAIN, knots, nasty(X)]))
+    assert_exact(fitted(trees, train, CLASSES), rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,8 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 _IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 if not _IS_WORKER:  # xdist's workers inherit the folder
     os.environ["MLCONVERT_CACHE"] = tempfile.mkdtemp(prefix="mlconvert-tests-")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # what a shell starts with `&` ignores it, and so would
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # every process here that a test presses Ctrl-C in
 
 import pytest  # noqa: E402 - only after the environment is set
 from hypothesis import settings  # noqa: E402

@@ -15,7 +15,6 @@ import shutil
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,14 @@ from mlconvert.execution import cache, outputs
 from mlconvert.execution.cached_jobs import CachedJobs, Event, Made, Observer, code_versions, surroundings, unwatched
 from mlconvert.execution.jobs import Children
 from mlconvert.execution.planned import PlannedRun, PlannedTarget
-from mlconvert.execution.verification import Reference, make_samples, tolerances_for, verify_artifact, why_failed
+from mlconvert.execution.verification import (
+    Precise,
+    Reference,
+    make_samples,
+    tolerances_for,
+    verify_artifact,
+    why_failed,
+)
 from mlconvert.formats import source_sha256
 from mlconvert.plan import PlannedStep
 from mlconvert.registry import registry
@@ -94,7 +100,7 @@ def _run_steps(run: CachedJobs, planned: PlannedRun, target: PlannedTarget, dige
         last = index + 1 == len(target.plan.steps)
         made = _convert(run, target, step, artifact, digest, samples, last=last)
         artifact, digest = made.artifact(), made.sha256
-        precise = precise.after(step, artifact)
+        precise = precise.after(step.converter, artifact)
         row = _step_entry(step, made)
         entry["steps"].append(row)
         if verify and samples is not None:
@@ -109,22 +115,6 @@ def _run_steps(run: CachedJobs, planned: PlannedRun, target: PlannedTarget, dige
     alone = len(planned.targets) == 1
     outcome["precision"] = precise.precision
     _place(run, target, artifact, made, entry, outcome, source_of(source, source_digest), alone=alone)
-
-
-@dataclass(frozen=True)
-class Precise:
-    """What an artifact computes in, and how close to the source its converter promises it to be (rtol, atol).
-
-    A step's row says so (float16), or the artifact that it made (an exact forest); a step that says nothing leaves
-    it as it was.
-    """
-
-    precision: str = "float32"
-    promised: Mapping[str, float] | None = None
-
-    def after(self, step: PlannedStep, artifact: Artifact) -> Precise:
-        stated = step.converter.precision or artifact.facts.get("precision")
-        return Precise(stated, artifact.facts.get("tolerance")) if stated else self
 
 
 def _convert(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mlconvert.artifact import Artifact, file_sha256
-from mlconvert.converter import MORE_OUTPUTS
+from mlconvert.converter import MORE_OUTPUTS, Converter
 from mlconvert.errors import UsageError, suggest
 from mlconvert.execution.cached_jobs import CachedJobs, Made, code_versions, surroundings
 from mlconvert.parity.tolerance import Tolerance, Tolerances, defaults_for
@@ -131,6 +131,22 @@ def input_contract(candidate: Artifact) -> dict[str, str]:
         return {}
     back = {new: old for old, new in candidate.renamed.items()}
     return {back.get(spec.name, spec.name): spec.dtype for spec in candidate.signature.inputs if spec.dtype in KINDS}
+
+
+@dataclass(frozen=True)
+class Precise:
+    """What an artifact computes in, and how close to the source its converter promises it to be (rtol, atol).
+
+    A step's row says so (float16), or the artifact that it made (an exact forest); a step that says nothing leaves
+    it as it was.
+    """
+
+    precision: str = "float32"
+    promised: Mapping[str, float] | None = None
+
+    def after(self, converter: Converter, artifact: Artifact) -> Precise:
+        stated = converter.precision or artifact.facts.get("precision")
+        return Precise(stated, artifact.facts.get("tolerance")) if stated else self
 
 
 def tolerances_for(

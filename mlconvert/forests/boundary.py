@@ -7,17 +7,19 @@ and then takes the threshold, a number next to it, or another value that convert
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mlconvert.errors import ConversionFailed
 from mlconvert.forests.boundary_features import Features
 from mlconvert.forests.boundary_paths import Conditions, Paths, lead, met
 from mlconvert.forests.boundary_values import kinds_of_thresholds, values
 
 if TYPE_CHECKING:
-    from mlconvert.forests.model import Forest
+    from mlconvert.forests.model import Forest, TreeModel
 
 BLOCK = 1 << 20  # values that are worked on at once, so that some 50 MB suffice however many features there are
 
@@ -31,6 +33,22 @@ def boundary_rows(forest: Forest, *, count: int, seed: int, around: np.ndarray |
     the same rows. Rows hold NaN and infinities only if the forest takes them (or `around` holds them).
     """
     return probes(forest, count=count, seed=seed, around=around).rows
+
+
+def matrix_samples(
+    read: Callable[[], TreeModel], samples: Mapping[str, np.ndarray], *, count: int, seed: int
+) -> dict[str, np.ndarray] | None:
+    """Boundary rows under the name `input`, made of the samples of that name: what a runner of trees gives.
+
+    None for trees without inner nodes, and where `read` raises ConversionFailed: such a model answers, but its trees
+    are none that could be read.
+    """
+    try:
+        forest = read().forest
+    except ConversionFailed:
+        return None
+    rows = boundary_rows(forest, count=count, seed=seed, around=samples["input"])
+    return {"input": rows} if len(rows) else None
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,12 @@ def rounded_down(thresholds: np.ndarray) -> np.ndarray:
     For every float32 x, `x <= threshold` and `x <= rounded_down(threshold)` say the same.
     """
     with np.errstate(over="ignore"):
-        nearest = thresholds.astype(np.float32)
-        below = np.nextafter(nearest, np.float32(-np.inf))
-    rounded: np.ndarray = np.where(nearest > thresholds, below, nearest)
+        rounded: np.ndarray = thresholds.astype(np.float32)
+        above = rounded > thresholds
+        rounded[above] = np.nextafter(rounded[above], np.float32(-np.inf))
     return rounded.astype(np.float64)
+
+
+def rounded_up(thresholds: np.ndarray) -> np.ndarray:
+    """The smallest float32 numbers that are not below `thresholds`, as float64: the same for `x < threshold`."""
+    return -rounded_down(-thresholds)

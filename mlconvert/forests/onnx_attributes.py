@@ -15,10 +15,11 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from mlconvert.formats.protobuf_wire import LENGTH, VARINT, varint
+
 Piece = bytes | memoryview
 Pieces = list[Piece]
 
-_VARINT, _LENGTH = 0, 2  # wire types
 ELEMENT_TYPES = {"float32": 1, "uint8": 2, "int32": 6, "int64": 7, "bool": 9, "float64": 11}  # TensorProto.DataType
 _ATTRIBUTE_INT, _ATTRIBUTE_TENSOR, _ATTRIBUTE_FLOATS, _ATTRIBUTE_INTS, _ATTRIBUTE_STRINGS = 2, 4, 6, 7, 8
 
@@ -32,12 +33,12 @@ def size_of(pieces: Iterable[Piece]) -> int:
 
 def number(field: int, value: int) -> bytes:
     """A field that holds one number, which is not negative."""
-    return _varint(field << 3 | _VARINT) + _varint(value)
+    return varint(field << 3 | VARINT) + varint(value)
 
 
 def message(field: int, content: Sequence[Piece]) -> Pieces:
     """A field that holds a message, a text or bytes."""
-    return [_varint(field << 3 | _LENGTH) + _varint(size_of(content)), *content]
+    return [varint(field << 3 | LENGTH) + varint(size_of(content)), *content]
 
 
 def text(field: int, value: str) -> Pieces:
@@ -134,12 +135,3 @@ def node(
 
 def _content(values: np.ndarray) -> Piece:
     return values.reshape(-1).data.cast("B") if values.size else b""
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)

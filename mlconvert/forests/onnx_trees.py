@@ -13,6 +13,7 @@ import numpy as np
 
 from mlconvert.errors import ConversionFailed
 from mlconvert.forests import onnx_attributes as wire
+from mlconvert.forests.node_lists import rounded_down, rounded_up
 
 if TYPE_CHECKING:
     from mlconvert.forests.model import Float, Forest
@@ -101,16 +102,12 @@ def for_float32(forest: Forest) -> Forest:
     when it is below the smallest that is not below it. A category that no float32 is can be met by none.
     """
     with np.errstate(over="ignore"):
-        near = forest.threshold.astype(np.float32)
-    wrong = near < forest.threshold if forest.strict else near > forest.threshold
-    near[wrong] = np.nextafter(near[wrong], np.float32(np.inf if forest.strict else -np.inf))
-    with np.errstate(over="ignore"):
         kept = forest.set_values == forest.set_values.astype(np.float32)
     bounds = np.concatenate([[0], np.cumsum(kept)])[forest.set_bounds]
     return replace(
         forest,
         compares="float32",
-        threshold=near.astype(np.float64),
+        threshold=(rounded_up if forest.strict else rounded_down)(forest.threshold),
         set_bounds=bounds,
         set_values=forest.set_values[kept],
     )

@@ -62,7 +62,17 @@ class Span(NamedTuple):
     begin: int
 
 
-def _varint(data: Data, at: int, end: int) -> tuple[int, int]:
+def varint(value: int) -> bytes:
+    """A whole number >= 0 as the wire has it: seven bits a byte, the lowest first."""
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def _read_varint(data: Data, at: int, end: int) -> tuple[int, int]:
     value = shift = 0
     while at < end:
         byte = data[at]
@@ -81,14 +91,14 @@ def fields(data: Data, start: int, end: int) -> Iterator[Span]:
     at = start
     while at < end:
         begin = at
-        key, at = _varint(data, at, end)
+        key, at = _read_varint(data, at, end)
         number, wire_type = key >> 3, key & 7
         if wire_type == VARINT:
-            value, at = _varint(data, at, end)
+            value, at = _read_varint(data, at, end)
             yield Span(number, wire_type, value, value, begin)
             continue
         if wire_type == LENGTH:
-            size, at = _varint(data, at, end)
+            size, at = _read_varint(data, at, end)
         elif wire_type in (FIXED32, FIXED64):
             size = 4 if wire_type == FIXED32 else 8
         else:

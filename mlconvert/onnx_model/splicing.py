@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from typing import BinaryIO, overload
 
-from mlconvert.formats.protobuf_wire import LENGTH, VARINT, Data, Span, fields
+from mlconvert.formats.protobuf_wire import LENGTH, VARINT, Data, Span, fields, varint
 
 # Field numbers of onnx.proto, which may not change.
 _GRAPH, _INITIALIZER = 7, 5
@@ -120,7 +120,7 @@ def _external(raw: Span, location: str) -> bytes:
         _message(_EXTERNAL_DATA, _message(1, key.encode()) + _message(2, value.encode()))
         for key, value in entries.items()
     )
-    return external + _varint(_DATA_LOCATION << 3 | VARINT) + _varint(1)
+    return external + varint(_DATA_LOCATION << 3 | VARINT) + varint(1)
 
 
 def _graph_put_in(outline: bytes, graph: Span, lengths: Mapping[int, int]) -> list[bytes | int]:
@@ -157,13 +157,4 @@ def _message(number: int, content: bytes) -> bytes:
 
 
 def _head(number: int, size: int) -> bytes:
-    return _varint(number << 3 | LENGTH) + _varint(size)
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
+    return varint(number << 3 | LENGTH) + varint(size)

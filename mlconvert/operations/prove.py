@@ -53,7 +53,9 @@ def prove_against(
     )
     tested, record = records.with_record(source_artifact(candidate, trusted=trust, formats=registry().formats))
     parity = ParitySpec(rtol=rtol, atol=atol)
-    tolerances = tolerances_for(parity, (record or {}).get("precision", "float32"))
+    kept = record or {}
+    promised = kept.get("facts", {}).get("tolerance")
+    tolerances = tolerances_for(parity, kept.get("precision", "float32"), promised=promised)
     digest = source_sha256(source)
     for artifact in (source, tested):
         packages.require(registry().runner(artifact.format).packages, f"running {artifact.format}")

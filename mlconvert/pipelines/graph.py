@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from mlconvert.forests.node_lists import rounded_down
+
 if TYPE_CHECKING:
     import onnx
 
@@ -277,9 +279,7 @@ class Graph:
 
     def floor(self, value: float) -> float:
         """The largest of the graph's floats that is not above the value: what is above the one is above the other."""
-        with np.errstate(over="ignore"):
-            near = np.dtype(self.floats).type(value)
-        return float(near if near <= np.float64(value) else np.nextafter(near, -np.inf, dtype=self.floats))
+        return float(rounded_down(np.array([value], np.float64))[0] if self.floats == "float32" else value)
 
     def _operand(self, value: Operand | None, floats: Dtype | None) -> str:
         if value is None:

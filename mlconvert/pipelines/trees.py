@@ -20,16 +20,14 @@ if TYPE_CHECKING:
 
 def add_trees(model: TreeModel, x: Tensor, outputs: Sequence[str]) -> dict[str, Tensor]:
     """Outputs of a TreeModel (`label`, `probabilities`, `variable`, `scores`, `raw_scores`) for the matrix x."""
-    from onnx import NodeProto, TensorProto
-
     graph = x.graph
     if graph.opset < LEAST_OPSET:
         raise UsageError(f"opset {graph.opset} is out of range", hint=f"trees and tables need {LEAST_OPSET} or more")
     prefix = graph.name("trees") + "/"
     names = {output: prefix + output for output in outputs}
     made = tree_nodes(model, x.name, names, dtype=graph.floats, operators=graph.operators, prefix=prefix)
-    graph.nodes.extend(NodeProto.FromString(b"".join(pieces)) for pieces in made.nodes)
-    graph.initializers.extend(TensorProto.FromString(b"".join(pieces)) for pieces in made.initializers)
+    graph.nodes.extend(made.node_protos())
+    graph.initializers.extend(made.tensor_protos())
     floats: Dtype = "float32" if "float32" in (graph.floats, model.arithmetic) else "float64"
     texts = bool(model.classes) and isinstance(model.classes[0], str)
     widths = {"label": None, "probabilities": max(2, model.outputs)}

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mlconvert.converter import Session
-from mlconvert.errors import ConversionFailed
 from mlconvert.readers import classical_outputs
 from mlconvert.readers.catboost_files import catboost_loss, check_catboost_features, load_catboost
 from mlconvert.readers.estimators import label_values
@@ -53,16 +52,11 @@ def load(artifact: Artifact) -> Session:
 def boundary_samples(
     artifact: Artifact, samples: Mapping[str, np.ndarray], *, count: int, seed: int
 ) -> dict[str, np.ndarray] | None:
-    from mlconvert.forests.boundary import boundary_rows
+    from mlconvert.forests.boundary import matrix_samples
     from mlconvert.forests.catboost import read_catboost
 
     model = load_catboost(artifact.path)
-    try:
-        forest = read_catboost(model, artifact.location).forest
-    except ConversionFailed:  # it answers, but its trees are none that could be read
-        return None
-    rows = boundary_rows(forest, count=count, seed=seed, around=samples["input"])
-    return {"input": rows} if len(rows) else None
+    return matrix_samples(lambda: read_catboost(model, artifact.location), samples, count=count, seed=seed)
 
 
 def _matrix(inputs: Mapping[str, np.ndarray]) -> np.ndarray:

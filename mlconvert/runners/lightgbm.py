@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mlconvert.converter import Session
-from mlconvert.errors import ConversionFailed
 from mlconvert.readers import classical_outputs
 from mlconvert.readers.lightgbm_files import lightgbm_bytes, lightgbm_header, load_lightgbm, task_of
 from mlconvert.readers.lightgbm_text import LightgbmHeader
@@ -57,15 +56,12 @@ def load(artifact: Artifact) -> Session:
 def boundary_samples(
     artifact: Artifact, samples: Mapping[str, np.ndarray], *, count: int, seed: int
 ) -> dict[str, np.ndarray] | None:
-    from mlconvert.forests.boundary import boundary_rows
+    from mlconvert.forests.boundary import matrix_samples
     from mlconvert.forests.lightgbm import read_lightgbm
 
-    try:
-        forest = read_lightgbm(lightgbm_bytes(artifact.path), artifact.location).forest
-    except ConversionFailed:  # it answers, but its trees are none that could be read
-        return None
-    rows = boundary_rows(forest, count=count, seed=seed, around=samples["input"])
-    return {"input": rows} if len(rows) else None
+    return matrix_samples(
+        lambda: read_lightgbm(lightgbm_bytes(artifact.path), artifact.location), samples, count=count, seed=seed
+    )
 
 
 def _signature(header: LightgbmHeader, where: str) -> Signature:

@@ -62,12 +62,12 @@ def load(artifact: Artifact) -> Session:
 def boundary_samples(
     artifact: Artifact, samples: Mapping[str, np.ndarray], *, count: int, seed: int
 ) -> dict[str, np.ndarray] | None:
-    from mlconvert.forests.boundary import boundary_rows
+    from mlconvert.forests.boundary import matrix_samples
     from mlconvert.forests.treelite import read_treelite
 
-    forest = read_treelite(treelite_bytes(artifact.path), artifact.location).forest
-    rows = boundary_rows(forest, count=count, seed=seed, around=samples["input"])
-    return {"input": rows} if len(rows) else None
+    return matrix_samples(
+        lambda: read_treelite(treelite_bytes(artifact.path), artifact.location), samples, count=count, seed=seed
+    )
 
 
 def _loaded(data: bytes, where: str) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mlconvert.converter import Session
-from mlconvert.errors import ConversionFailed, UsageError
+from mlconvert.errors import UsageError
 from mlconvert.readers import classical_outputs
 from mlconvert.readers.xgboost_files import XgboostModel, load_xgboost
 from mlconvert.signature import Signature, TensorSpec
@@ -53,16 +53,11 @@ def load(artifact: Artifact) -> Session:
 def boundary_samples(
     artifact: Artifact, samples: Mapping[str, np.ndarray], *, count: int, seed: int
 ) -> dict[str, np.ndarray] | None:
-    from mlconvert.forests.boundary import boundary_rows
+    from mlconvert.forests.boundary import matrix_samples
     from mlconvert.forests.xgboost import read_xgboost
 
     booster, _ = load_xgboost(artifact.path)
-    try:
-        forest = read_xgboost(booster, artifact.location).forest
-    except ConversionFailed:  # it answers, but its trees are none that could be read
-        return None
-    rows = boundary_rows(forest, count=count, seed=seed, around=samples["input"])
-    return {"input": rows} if len(rows) else None
+    return matrix_samples(lambda: read_xgboost(booster, artifact.location), samples, count=count, seed=seed)
 
 
 def _rows(booster: Any, matrix: np.ndarray) -> Any:

@@ -19,12 +19,22 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable '.[dev]'
 	@touch $@ $(VENV)/.demo
 
+# The real tritonserver that tests start: binaries of a wheel for Linux on x86-64, in a folder of their own that nothing
+# imports, and beside them the numpy that the server's Python stub works with, and a pandas that works with that numpy.
+SERVER := build/tritonserver
+TARGET := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target
+
+$(SERVER)/.installed: Makefile | $(BIN)/python
+	$(TARGET) $(SERVER) nvidia-pytriton==0.7.0
+	$(TARGET) $(SERVER)/numpy1 numpy==1.26.4 pandas==2.3.3 pytz==2025.2
+	@touch $@
+
 demo: $(VENV)/.demo
 	$(BIN)/python fixtures/make.py breast_cancer
 	$(BIN)/mlconvert run $(RECIPE) --report build/breast_cancer.md
 	@echo; echo "The repository that Triton loads as it is:"; find build/breast_cancer/repository -type f | sort
 
-test: $(VENV)/.dev lint types
+test: $(VENV)/.dev $(SERVER)/.installed lint types
 	$(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/.dev

@@ -1,4 +1,6 @@
-"""What every test stands on: no telemetry, a cache of the session's own, and the fixture models, trained once a run."""
+"""What every test stands on: no telemetry, a cache of the session's own, the fixture models, trained once a run, and
+a real tritonserver.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 # Before anything else is imported: onnxruntime writes into the home folder at import unless it is told not to.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -18,6 +22,9 @@ if not _IS_WORKER:  # xdist's workers inherit the folder
     os.environ["MLCONVERT_CACHE"] = tempfile.mkdtemp(prefix="mlconvert-tests-")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # what a shell starts with `&` ignores it, and so would
         signal.signal(signal.SIGINT, signal.default_int_handler)  # every process here that a test presses Ctrl-C in
+
+# `make test` installs the server there; tests that need one fail without it.
+os.environ.setdefault("MLCONVERT_TRITONSERVER", str(Path(__file__).resolve().parent.parent / "build" / "tritonserver"))
 
 import pytest  # noqa: E402 - only after the environment is set
 from hypothesis import settings  # noqa: E402
@@ -90,3 +97,77 @@ def small_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("small") / "small.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), str(path))
     return path
+
+
+# --- a real tritonserver ---
+
+
+@dataclass(frozen=True)
+class TritonServer:
+    """A running server of this worker's own, in explicit mode; `root` is its repository, empty between tests."""
+
+    server: Any  # mlconvert.serving.server.Server
+    root: Path
+    clients: tuple[Any, Any]  # HTTP, gRPC
+
+
+@pytest.fixture(scope="session")
+def triton_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    """The real tritonserver, auto-complete off, started once per worker."""
+    from mlconvert.serving.client import connect_both
+    from mlconvert.serving.home import find_server
+    from mlconvert.serving.server import started
+
+    root = tmp_path_factory.mktemp("triton-repository")
+    with started(find_server(), root) as server:
+        clients = connect_both(server.http, server.grpc, seconds=60)
+        yield TritonServer(server, root, clients)
+        for client in clients:
+            client.close()
+
+
+@pytest.fixture
+def loads(triton_server: TritonServer) -> Callable[..., None]:
+    """A function that holds a repository against the real server: each of its models loads as it lies there.
+
+    `answers` maps a model to (inputs, outputs): then it must answer so too, over HTTP and gRPC, floats to 1e-6.
+    """
+    from mlconvert.serving.client import wait_ready
+
+    def load(
+        repository: Path, *, answers: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]] | None = None
+    ) -> None:
+        models = [path for path in sorted(Path(repository).iterdir()) if (path / "config.pbtxt").is_file()]
+        assert models, f"{repository} holds no model"
+        assert set(answers or {}) <= {path.name for path in models}
+        # Members before the ensembles that are made of them.
+        models.sort(key=lambda path: "ensemble_scheduling" in (path / "config.pbtxt").read_text("utf-8"))
+        http, _ = triton_server.clients
+        try:
+            for path in models:
+                shutil.copytree(path, triton_server.root / path.name)
+            for path in models:
+                http.load(path.name)  # raises with the server's reason
+                wait_ready(http, path.name, seconds=30)
+            for name, (inputs, outputs) in (answers or {}).items():
+                for client in triton_server.clients:
+                    _check_answers(f"{name} over {client.protocol}", client.infer(name, inputs), outputs)
+        finally:
+            for path in reversed(models):
+                http.unload(path.name)  # it goes in the background, and may be loaded anew meanwhile
+                shutil.rmtree(triton_server.root / path.name, ignore_errors=True)
+
+    return load
+
+
+def _check_answers(what: str, told: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    import numpy as np
+
+    assert set(wanted) <= set(told), what
+    for name, values in wanted.items():
+        got, expected = told[name], np.asarray(values)
+        assert got.shape == expected.shape, f"{what}: {name}"
+        if expected.dtype.kind == "f":
+            np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-6, err_msg=f"{what}: {name}")
+        else:
+            np.testing.assert_array_equal(got, expected, err_msg=f"{what}: {name}")

@@ -16,10 +16,10 @@ PACKAGE = Path(__file__).resolve().parent.parent / "mlconvert"
 # A package stands for all that is in it. A new module or package has to be placed here.
 LAYERS: tuple[tuple[str, str], ...] = (
     ("errors", "errors version"),
-    ("models and data", "artifact formats packages records samples signature tensors"),
+    ("models and data", "artifact formats packages records samples serving signature tensors"),
     ("contracts", "converter"),
-    ("what several edges read and write alike", "forests onnx_model pipelines readers"),
-    ("edges", "converters repositories runners"),
+    ("what several edges read and write alike", "ensembles forests onnx_model pipelines python_backend readers"),
+    ("edges", "converters deployment repositories runners"),
     ("registry", "registry"),
     ("plan, parity, report", "inference parity plan recipe report routes tested"),
     ("execute", "execution operations worker"),

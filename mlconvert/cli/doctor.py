@@ -8,7 +8,7 @@ import typer
 
 
 def doctor() -> int:
-    """Show the packages that mlconvert uses, their versions, and how to get those that are missing.
+    """Show the packages that mlconvert uses, the tritonserver it would start, and how to get what is missing.
 
     Example:
 
@@ -39,8 +39,24 @@ def doctor() -> int:
             note, bad = Text("outside the tested range", "yellow"), True
         table.add_row(package.distributions[0], state.installed or "-", state.wanted, note)
     console.print(table)
+    typer.echo(f"tritonserver: {_server()}")
     typer.echo(f"cache: {cache.root_folder()}")
     typer.echo(f"formats: {len(tables.formats)}, converters: {len(tables.converters)}, runners: {len(tables.runners)}")
     if bad:
         typer.echo("some packages are outside the range that mlconvert is tested with; results are still verified")
     return 0
+
+
+def _server() -> str:
+    """Where the server that `lint --serve` would start is, or how to get one."""
+    from mlconvert.errors import MissingPackage
+    from mlconvert.serving.home import check_numpy, find_server, python_stub
+
+    try:
+        home = find_server()
+        python_stub(home)
+        check_numpy(home)
+    except MissingPackage as error:
+        return f"{error.message}; to get one: {error.hint}" if error.hint else error.message
+    brings = sorted({place.name for folder in home.backends for place in folder.iterdir() if place.is_dir()})
+    return f"{home.folder} (release {home.release or 'unknown'}; backends: {', '.join(brings) or 'none'})"

@@ -14,7 +14,12 @@ def verify(
         str, typer.Argument(metavar="REFERENCE", help="The model that is right; or, alone, an artifact with a record.")
     ],
     candidate: Annotated[
-        str | None, typer.Argument(metavar="CANDIDATE", help="The model to test.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="CANDIDATE",
+            help="The model to test: a file, a folder, or triton://HOST:PORT/NAME[/VERSION] of a running server.",
+            show_default=False,
+        ),
     ] = None,
     samples: options.Samples = None,
     rtol: options.Rtol = None,
@@ -31,6 +36,8 @@ def verify(
     mlconvert verify model.txt model.onnx --samples rows.csv
 
     mlconvert verify build/breast_cancer/triton
+
+    mlconvert verify build/breast_cancer/triton triton://localhost:8000/breast_cancer
     """
     from mlconvert.api import verify_report
     from mlconvert.cli.progress import progress

@@ -9,10 +9,15 @@ from typing import Any
 from mlconvert.errors import UsageError, suggest
 
 RECORD = "record.json"
+SERVED = "model.py"
+SERVED_MARK = b"# mlconvert triton-python/"  # as mlconvert.formats.served_python has it, of any version
 
 # What a model's main file is called in a folder that mlconvert or a server wrote; in the order in which they are tried.
 MAIN_NAMES = (
+    "ensemble.json",
     "model.onnx",
+    "model.xml",
+    "model.plan",
     "model.txt",
     "checkpoint.tl",
     "model.ubj",
@@ -53,6 +58,8 @@ def _main_in(folder: Path) -> Path | None:
     recorded = _recorded(folder)
     if recorded:
         return recorded
+    if _is_served(folder / SERVED):
+        return folder / SERVED
     mains = [folder / name for name in MAIN_NAMES if (folder / name).exists()]
     if len(mains) > 1:
         names = ", ".join(main.name for main in mains)
@@ -65,6 +72,15 @@ def _main_in(folder: Path) -> Path | None:
         if version.is_dir():
             return _main_in(version)
     return None
+
+
+def _is_served(path: Path) -> bool:
+    """Whether that is a model.py that serves the model beside it: then it is the folder's main file, not that one."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(SERVED_MARK)) == SERVED_MARK
+    except OSError:
+        return False
 
 
 def _recorded(folder: Path) -> Path | None:

@@ -1,4 +1,8 @@
-"""`mlconvert verify`: an artifact proven against a reference model, or against the rows that its own record keeps."""
+"""`mlconvert verify`: an artifact proven against a reference model, or against the rows that its own record keeps.
+
+The artifact may be a model that a server serves. It is asked over the wire, and never from the cache: what a server
+answers may change at any time.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from mlconvert import packages, records
 from mlconvert.artifact import Artifact
 from mlconvert.errors import MlconvertError, OutOfResources, ParityFailed
 from mlconvert.execution.cached_jobs import CachedJobs, Made, Observer, code_versions, surroundings
+from mlconvert.execution.ensemble_runner import check_models
 from mlconvert.execution.jobs import Children
 from mlconvert.execution.verification import (
     Reference,
@@ -24,11 +29,14 @@ from mlconvert.execution.verification import (
     why_failed,
 )
 from mlconvert.formats import source_artifact, source_sha256
+from mlconvert.operations.wire import names_between, served_names
 from mlconvert.parity.tolerance import Tolerance, Tolerances
 from mlconvert.recipe import LimitsSpec, ParitySpec, SamplesSpec
 from mlconvert.registry import registry
 from mlconvert.report.contents import report_of, shown
 from mlconvert.signature import Signature
+
+SERVED = "triton"
 
 
 def prove_against(
@@ -45,6 +53,7 @@ def prove_against(
 ) -> dict[str, Any]:
     """Run both models on the samples and compare; the report.
 
+    A served model is compared on the rows of the reference's record where no samples are given and it keeps some.
     Raises UsageError or MissingPackage before anything runs; what fails later is told in the report.
     """
     require_samples(SamplesSpec(file=samples))
@@ -52,36 +61,71 @@ def prove_against(
         reference, weights=str(weights) if weights else None, trusted=trust, formats=registry().formats
     )
     tested, record = records.with_record(source_artifact(candidate, trusted=trust, formats=registry().formats))
+    for artifact in (source, tested):
+        check_models(artifact)
+    source, of_source = records.with_record(source) if tested.format == SERVED else (source, None)
     parity = ParitySpec(rtol=rtol, atol=atol)
-    kept = record or {}
+    kept = record or of_source or {}
     promised = kept.get("facts", {}).get("tolerance")
     tolerances = tolerances_for(parity, kept.get("precision", "float32"), promised=promised)
     digest = source_sha256(source)
-    for artifact in (source, tested):
+    by_rows = samples is None and bool((of_source or {}).get("rows"))
+    for artifact in (tested,) if by_rows else (source, tested):
         packages.require(registry().runner(artifact.format).packages, f"running {artifact.format}")
+    if tested.format == SERVED:
+        tested = replace(tested, signature=registry().runner(SERVED).signature(tested))
+    if by_rows and of_source is not None:
+        assert tested.signature is not None
+        named = replace(tested, renamed=served_names(of_source, tested.signature))
+        compared = _by_rows(named, of_source, _given(of_source, rtol, atol))
+        return _report(*_source_of(of_source), tested, compared, observer, started)
 
     def compare(run: CachedJobs) -> Mapping[str, Any]:
         made = make_samples(run, "verify", source, digest, SamplesSpec(file=samples))
         known = tested if tested.signature is not None else _with_signature(run, tested)
-        sha = source_sha256(tested)
-        return verify_artifact(run, "verify", "verify", known, sha, Reference(source, digest, made), tolerances)
+        if tested.format == SERVED and known.signature is not None:
+            known = replace(known, renamed=names_between(made.result["signature"], known.signature))
+        sha = _key(tested, source_sha256(tested))
+        return verify_artifact(
+            run, "verify", "verify", known, sha, Reference(source, _key(source, digest), made), tolerances
+        )
 
     return _report(source, digest, tested, compare, observer, started)
 
 
 def prove_by_rows(
-    location: str, *, rtol: float | None, atol: float | None, observer: Observer, started: float
+    location: str, *, rtol: float | None, atol: float | None, trust: bool, observer: Observer, started: float
 ) -> dict[str, Any]:
     """Run an artifact on the rows of its record and compare with the source's answers that are kept there."""
-    tested, record = records.with_record(source_artifact(location, formats=registry().formats))
-    rows = records.require_rows(record, location)
+    tested, record = records.with_record(source_artifact(location, trusted=trust, formats=registry().formats))
+    check_models(tested)
+    records.require_rows(record, location)
     assert record is not None
     packages.require(registry().runner(tested.format).packages, f"running {tested.format}")
+    compare = _by_rows(tested, record, _given(record, rtol, atol))
+    return _report(*_source_of(record), tested, compare, observer, started)
+
+
+def _source_of(record: Mapping[str, Any]) -> tuple[Artifact, str]:
+    """Whose answers a record keeps, and its digest."""
+    told = record["source"]
+    return Artifact(told["format"], told["path"], ()), told["sha256"]
+
+
+def _given(record: Mapping[str, Any], rtol: float | None, atol: float | None) -> Tolerances:
+    """The record's tolerances, with what the user asks for in their place."""
     kept = Tolerances.from_json(record["tolerances"])
     single = {} if rtol is not None or atol is not None else kept.outputs
-    tolerances = Tolerances(
+    return Tolerances(
         Tolerance(kept.default.rtol if rtol is None else rtol, kept.default.atol if atol is None else atol), single
     )
+
+
+def _by_rows(
+    tested: Artifact, record: Mapping[str, Any], tolerances: Tolerances
+) -> Callable[[CachedJobs], Mapping[str, Any]]:
+    """What runs an artifact on the rows of a record, and compares with the answers beside them."""
+    rows = record["rows"]
 
     def compare(run: CachedJobs) -> Mapping[str, Any]:
         unpacked = run.get("verify", "rows", {"job": "rows", "rows": rows}, lambda: {"job": "rows", "rows": rows})
@@ -95,11 +139,16 @@ def prove_by_rows(
             "boundary": 0,
             "tolerances": tolerances.as_json(),
         }
-        key = {**request, "samples": "", "reference": "", "candidate": record["sha256"], "rows": unpacked.sha256}
+        known = _key(tested, record["sha256"])
+        key = {**request, "samples": "", "reference": "", "candidate": known, "rows": unpacked.sha256}
         return run.get("verify", "verify", key, lambda: request).result
 
-    source = Artifact(record["source"]["format"], record["source"]["path"], ())
-    return _report(source, record["source"]["sha256"], tested, compare, observer, started)
+    return compare
+
+
+def _key(artifact: Artifact, sha256: str) -> str:
+    """What the cache knows an artifact's answers by: a server's are new each time."""
+    return f"{sha256} at {time.time_ns()}" if artifact.format == SERVED else sha256
 
 
 def _with_signature(run: CachedJobs, artifact: Artifact) -> Artifact:
@@ -136,7 +185,7 @@ def _report(
         "path": shown(tested.location),
         "format": tested.format,
         "sha256": source_sha256(tested),
-        "bytes": sum(path.stat().st_size for path in tested.files),
+        "bytes": sum(path.stat().st_size for path in tested.files) if tested.files else None,
         "ok": False,
         "exit_code": MlconvertError.exit_code,
         "steps": [step],

@@ -22,7 +22,7 @@ from mlconvert.signature import Signature
 if TYPE_CHECKING:
     import numpy as np
 
-MORE_OUTPUTS = ("leaf_indices", "raw_scores")
+MORE_OUTPUTS = ("leaf_indices", "raw_scores", "scores")
 """Outputs that a converted model may have on demand, and its source's `Session.more` then gives too."""
 
 Precision = Literal["float64", "float32", "float16", "bfloat16", "int8"]
@@ -134,9 +134,10 @@ class Option:
     def type_name(self) -> str:
         if typing.get_origin(self.type) is Literal:
             return "|".join(str(choice) for choice in typing.get_args(self.type))
-        return {bool: "yes|no", int: "integer", float: "number", str: "text"}.get(
-            self.type, "NAME=A,B;NAME=…" if typing.get_origin(self.type) is dict else "A,B,…"
-        )
+        if typing.get_origin(self.type) is dict:
+            values = typing.get_origin(typing.get_args(self.type)[1]) is tuple
+            return "NAME=A,B;NAME=…" if values else "NAME=VALUE;NAME=…"
+        return {bool: "yes|no", int: "integer", float: "number", str: "text"}.get(self.type, "A,B,…")
 
 
 def options_of(function: Callable[..., Any], *, ignore: Iterable[str] = ("samples",)) -> dict[str, Option]:

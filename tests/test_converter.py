@@ -49,7 +49,7 @@ def test_options_are_the_keyword_only_parameters():
     names = {name: option.type_name for name, option in KNOWN.items()}
     assert names == {
         "opset": "integer", "factor": "number", "fast": "yes|no", "mode": "basic|all|3", "name": "text",
-        "inputs": "A,B,…", "sizes": "A,B,…", "dynamic": "NAME=A,B;NAME=…", "renames": "NAME=A,B;NAME=…",
+        "inputs": "A,B,…", "sizes": "A,B,…", "dynamic": "NAME=A,B;NAME=…", "renames": "NAME=VALUE;NAME=…",
     }  # fmt: skip
 
 

@@ -35,7 +35,14 @@ class Repository:
 
 REPOSITORIES: tuple[Repository, ...] = (
     Repository(
-        "triton", "mlconvert.repositories.triton", ("onnx",), (p.ONNX, p.TRITONCLIENT), title="Triton Inference Server",
+        "triton",
+        "mlconvert.repositories.triton",
+        (
+            "onnx", "openvino", "torchscript", "aotinductor", "lightgbm", "treelite", "xgboost", "tensorrt",
+            "triton-python", "ensemble",
+        ),
+        (p.ONNX, p.TRITONCLIENT),
+        title="Triton Inference Server",
     ),
 )  # fmt: skip
 

@@ -1,23 +1,16 @@
-"""config.pbtxt. Golden files lie in `golden/`; MLCONVERT_WRITE_GOLDEN=1 writes them anew (look at the difference)."""
+"""config.pbtxt: what is written for a signature, and how it compares with a model."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
-from google.protobuf import text_format
 from hypothesis import given
 from hypothesis import strategies as st
-from tritonclient.grpc import model_config_pb2
 
-from mlconvert.converter import check_options, options_of
 from mlconvert.errors import MissingPackage, RepositoryInvalid, UsageError
 from mlconvert.repositories.triton import config as cfg
-from mlconvert.repositories.triton import onnxruntime
+from mlconvert.repositories.triton.backends import onnxruntime
+from mlconvert.repositories.triton.description import Description
 from mlconvert.signature import Signature, TensorSpec
-
-GOLDEN = Path(__file__).parent / "golden"
 
 
 def signature(inputs: dict[str, tuple[str, tuple]], outputs: dict[str, tuple[str, tuple]]) -> Signature:
@@ -42,49 +35,17 @@ FIXED = signature({"x": ("float16", (1, 16))}, {"y": ("uint8", (1, 2))})
 SCALAR = signature({"x": ("float32", ("batch", 3)), "k": ("int32", ())}, {"mean": ("float32", ())})
 UNNAMED = signature({"x": ("float32", (None, 16))}, {"y": ("float32", (None, 2))})
 
-GOLDENS = {
-    "classifier": (CLASSIFIER, {}),
-    "frame": (FRAME, {}),
-    "transformer_gpu": (
-        TRANSFORMER,
-        {
-            "max_batch_size": "32",
-            "preferred_batch_sizes": "16,8",
-            "max_queue_delay_us": "500",
-            "instances": "2",
-            "instance_kind": "gpu",
-            "gpus": "0,1",
-        },
-    ),
-    "classifier_not_batched": (CLASSIFIER, {"max_batch_size": 0, "instance_kind": "cpu"}),
-    "fixed": (FIXED, {}),
-    "scalar": (SCALAR, {}),
-    "unnamed": (UNNAMED, {}),
-}
+
+def described(of: Signature, name: str = "m", **options) -> Description:
+    return onnxruntime.describe(of, name, **options)
 
 
-def described(of: Signature, name: str = "m", **options):
-    return onnxruntime.describe(of, name, **check_options("publish", options_of(onnxruntime.describe), options))
+def text_of(description: Description) -> str:
+    return cfg.as_text(description.config, description.comments)
 
 
 def message(of: Signature, **options):
-    return described(of, **options)[0]
-
-
-@pytest.mark.parametrize("case", GOLDENS)
-def test_golden(case: str) -> None:
-    of, options = GOLDENS[case]
-    text = cfg.as_text(*described(of, case, **options))
-    path = GOLDEN / f"{case}.pbtxt"
-    if os.environ.get("MLCONVERT_WRITE_GOLDEN"):
-        path.write_text(text)
-    assert path.is_file(), f"no golden file {path.name}: run the test with MLCONVERT_WRITE_GOLDEN=1 and look at it"
-    assert text == path.read_text()
-    assert text_format.Parse(text, model_config_pb2.ModelConfig()) == described(of, case, **options)[0]
-
-
-def test_no_golden_file_is_left_over() -> None:
-    assert {path.stem for path in GOLDEN.iterdir()} == set(GOLDENS)
+    return described(of, **options).config
 
 
 def test_a_rank_1_tensor_is_reshaped_when_it_batches_and_only_then() -> None:
@@ -111,9 +72,9 @@ def test_unbatched_dims_are_the_whole_shape() -> None:
     ],
 )
 def test_a_model_that_cannot_batch(of: Signature, reason: str) -> None:
-    config, comments = described(of)
-    assert config.max_batch_size == 0
-    assert reason in " ".join(comments)
+    description = described(of)
+    assert description.config.max_batch_size == 0
+    assert reason in " ".join(description.comments)
     with pytest.raises(RepositoryInvalid, match="cannot batch") as caught:
         described(of, max_batch_size=8)
     assert reason in caught.value.message
@@ -202,12 +163,13 @@ def test_what_is_written_reads_back_and_always_fits_its_own_model(inputs: list, 
         {f"i{n}": tensor for n, tensor in enumerate(inputs)}, {f"o{n}": tensor for n, tensor in enumerate(outputs)}
     )
     try:
-        config, comments = described(of)
+        description = described(of)
     except RepositoryInvalid as error:
         assert "scalar string" in error.message  # noqa: PT017 - the one refusal that is possible here
         return
-    assert cfg.parse(cfg.as_text(config, comments), where="") == config
-    assert cfg.as_text(config, comments) == cfg.as_text(config, comments)
+    config = description.config
+    assert cfg.parse(text_of(description), where="") == config
+    assert text_of(description) == text_of(description)
     assert onnxruntime.misfits(config, of, "m") == []
     assert len(config.input) == len(inputs)
     assert len(config.output) == len(outputs)

@@ -16,10 +16,11 @@ from mlconvert.artifact import file_sha256
 from mlconvert.errors import MlconvertError, OutOfResources, RepositoryInvalid
 from mlconvert.repositories import staging
 from mlconvert.repositories.triton import config as cfg
-from mlconvert.repositories.triton import onnxruntime, publish, publishing, rollback, versions
+from mlconvert.repositories.triton import publication, publish, rollback, versions
+from mlconvert.repositories.triton.backends import onnxruntime
 
 PROGRAM = Path(__file__).with_name("publisher_process.py")
-POINTS = ["before", "half", *(name for name, _ in publishing.STEPS)]
+POINTS = ["before", "half", *(name for name, _ in publication.STEPS)]
 
 
 def kill(cases: list[dict]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -83,6 +84,12 @@ def as_text(config: Any, comments: Iterable[str] = ()) -> str:
     return text
 
 
+def comments_of(text: str) -> list[str]:
+    """The comments at the head of a config.pbtxt, as `as_text` takes them."""
+    lines = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+    return [line.removeprefix("#").removeprefix(" ") for line in lines]
+
+
 def parse(text: str, *, where: str) -> Any:
     """The message in a config.pbtxt. Raises RepositoryInvalid with file and line."""
     from google.protobuf import text_format
@@ -100,6 +107,12 @@ def read(path: Path) -> Any:
         return parse(path.read_text("utf-8"), where=str(path))
     except UnicodeDecodeError as error:
         raise RepositoryInvalid("not a Triton model configuration: not UTF-8 text", where=str(path)) from error
+
+
+def data_type_number(dtype: str) -> int:
+    """The number of a signature's dtype in the server's protocol."""
+    values = model_config().DESCRIPTOR.file.enum_types_by_name["DataType"].values_by_name
+    return int(values[TYPES[dtype]].number)
 
 
 def shape_of(spec: TensorSpec) -> list[int]:
@@ -127,6 +140,20 @@ class Contradiction:
         return f"{self.field}: the configuration has {self.configured}, the model {self.model}"
 
 
+def heading_contradictions(
+    config: Any, name: str, backend: str, platforms: Iterable[str], model_file: str
+) -> list[Contradiction]:
+    """Where a configuration asks for another model, backend or file than what is published."""
+    found = []
+    if config.name and config.name != name:
+        found.append(Contradiction("name", f"'{config.name}'", f"'{name}'"))
+    if config.backend != backend and (config.backend or config.platform not in platforms):
+        found.append(Contradiction("backend", f"'{config.backend or config.platform}'", f"'{backend}'"))
+    if config.default_model_filename not in ("", model_file):
+        found.append(Contradiction("default_model_filename", f"'{config.default_model_filename}'", f"'{model_file}'"))
+    return found
+
+
 def contradictions(config: Any, signature: Signature) -> list[Contradiction]:
     """Where the server would refuse the model under this configuration, by the rules of its onnxruntime backend.
 
@@ -135,12 +162,14 @@ def contradictions(config: Any, signature: Signature) -> list[Contradiction]:
     """
     found: list[Contradiction] = []
     batches = config.max_batch_size > 0
+    told = told_by_server(config)
     sides: tuple[tuple[str, Any, tuple[TensorSpec, ...]], ...] = (
         ("input", config.input, signature.inputs),
         ("output", config.output, signature.outputs),
     )
-    for side, configured, specs in sides:
+    for side, configured, all_specs in sides:
         by_name = {tensor.name: tensor for tensor in configured}
+        specs = [spec for spec in all_specs if spec.name not in told[side]]
         known = {spec.name for spec in specs}
         names = ", ".join(f"'{spec.name}'" for spec in specs) or "none"
         if specs and not by_name:
@@ -153,6 +182,13 @@ def contradictions(config: Any, signature: Signature) -> list[Contradiction]:
             elif side == "input":
                 found.append(Contradiction(side, ", ".join(f"'{name}'" for name in by_name), names))
     return list(dict.fromkeys(found))
+
+
+def told_by_server(config: Any) -> dict[str, set[str]]:
+    """The tensors that a sequence batcher gives to and takes from the model, so that no client does."""
+    batcher = config.sequence_batching
+    inputs = {control.name for control in batcher.control_input} | {state.input_name for state in batcher.state}
+    return {"input": inputs, "output": {state.output_name for state in batcher.state}}
 
 
 def _tensor_contradictions(side: str, tensor: Any, spec: TensorSpec, *, batches: bool) -> list[Contradiction]:
@@ -204,4 +240,10 @@ def policy_text(config: Any) -> str:
 def positive(option: str, value: int) -> int:
     if value < 1:
         raise UsageError(f"{option}={value}: expected 1 or more")
+    return value
+
+
+def not_negative(option: str, value: int) -> int:
+    if value < 0:
+        raise UsageError(f"{option}={value}: expected 0 or more")
     return value

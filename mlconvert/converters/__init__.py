@@ -82,6 +82,53 @@ CONVERTERS: tuple[Converter, ...] = (
         (p.XGBOOST, p.ONNX),
         title="exact trees, from XGBoost's json or ubj file",
     ),
+    # --- to OpenVINO ---
+    Converter(
+        "onnx",
+        "openvino",
+        "openvino",
+        "mlconvert.converters.onnx_to_openvino",
+        (p.ONNX, p.OPENVINO),
+        title="OpenVINO's IR: model.xml and model.bin",
+    ),
+    # --- to native code ---
+    Converter(
+        "exported-program",
+        "aotinductor",
+        "aotinductor",
+        "mlconvert.converters.exported_program_to_aotinductor",
+        (p.TORCH,),
+        title="native code for this kind of processor (AOTInductor)",
+    ),
+    # --- to what PyTorch runs without the user's code ---
+    Converter(
+        "torch",
+        "exported-program",
+        "exported-program",
+        "mlconvert.converters.torch_to_exported_program",
+        (p.TORCH,),
+        title="torch.export of a module that a factory builds",
+        uses_samples=True,
+    ),
+    # --- to TorchScript ---
+    Converter(
+        "torch",
+        "torchscript",
+        "torchscript",
+        "mlconvert.converters.torch_to_torchscript",
+        (p.TORCH,),
+        title="torch.jit.trace of a module that a factory builds",
+        uses_samples=True,
+    ),
+    Converter(
+        "torchscript",
+        "torchscript",
+        "freeze",
+        "mlconvert.converters.torchscript_freeze",
+        (p.TORCH,),
+        title="constants folded in, and what it takes and gives on record (for Triton)",
+        uses_samples=True,
+    ),
     # --- to treelite, for Triton's FIL backend ---
     Converter(
         "lightgbm",
@@ -98,6 +145,41 @@ CONVERTERS: tuple[Converter, ...] = (
         "mlconvert.converters.xgboost_to_treelite",
         (p.TREELITE, p.XGBOOST),
         title="a treelite checkpoint, from XGBoost's json or ubj file",
+    ),
+    # --- what cannot be converted: served as it is by Triton's python backend ---
+    Converter(
+        "sklearn",
+        "triton-python",
+        "triton-python",
+        "mlconvert.converters.sklearn_to_triton_python",
+        (p.SKLEARN, p.PANDAS),
+        title="the estimator itself, behind a generated model.py",
+        uses_samples=True,
+    ),
+    Converter(
+        "statsmodels",
+        "triton-python",
+        "triton-python",
+        "mlconvert.converters.statsmodels_to_triton_python",
+        (p.STATSMODELS,),
+        title="the results themselves, behind a generated model.py",
+    ),
+    Converter(
+        "torchscript",
+        "triton-python",
+        "triton-python",
+        "mlconvert.converters.torchscript_to_triton_python",
+        (p.TORCH,),
+        title="the TorchScript module itself, behind a generated model.py",
+        uses_samples=True,
+    ),
+    Converter(
+        "exported-program",
+        "triton-python",
+        "triton-python",
+        "mlconvert.converters.exported_program_to_triton_python",
+        (p.TORCH,),
+        title="the ExportedProgram itself, behind a generated model.py",
     ),
     # --- ONNX to ONNX ---
     Converter(

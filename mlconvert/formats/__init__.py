@@ -6,6 +6,7 @@ user's own estimator class), never against it. Nothing here imports a framework,
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,8 +17,11 @@ from mlconvert.errors import ConversionFailed, UsageError, suggest
 from mlconvert.formats.content import Content, damaged, looks_like
 from mlconvert.formats.factories import Factory, check_factory, module_file, parse_factory
 from mlconvert.formats.locations import resolve
+from mlconvert.formats.openvino import weights_of
 from mlconvert.formats.protobuf_wire import WireError, external_locations
+from mlconvert.formats.served_python import served_files
 from mlconvert.packages import load_attribute
+from mlconvert.serving.locations import is_served, parse_served
 
 __all__ = [
     "FORMATS",
@@ -66,6 +70,14 @@ FORMATS: tuple[Format, ...] = (
     ),
     Format("catboost", "a CatBoost model", (".cbm",), "model.cbm", "mlconvert.formats.content:is_catboost"),
     Format(
+        "ensemble",
+        "an ensemble",
+        (),
+        "ensemble.json",
+        "mlconvert.formats.content:is_ensemble",
+        hint="an ensemble is made by a recipe; verify or publish it as it is",
+    ),
+    Format(
         "exported-program",
         "a PyTorch ExportedProgram",
         (".pt2",),
@@ -74,6 +86,7 @@ FORMATS: tuple[Format, ...] = (
     ),
     Format("lightgbm", "a LightGBM model", (".txt",), "model.txt", "mlconvert.formats.content:is_lightgbm"),
     Format("onnx", "an ONNX model", (".onnx",), "model.onnx", "mlconvert.formats.content:is_onnx"),
+    Format("openvino", "an OpenVINO model", (".xml",), "model.xml", "mlconvert.formats.openvino:is_openvino"),
     Format(
         "pickle",
         "a pickle",
@@ -113,12 +126,29 @@ FORMATS: tuple[Format, ...] = (
         "model.pkl",
         "mlconvert.formats.content:is_statsmodels",
     ),
+    Format(
+        "tensorrt",
+        "a TensorRT plan",
+        (".plan", ".engine", ".trt"),
+        "model.plan",
+        "mlconvert.formats.tensorrt:is_tensorrt",
+        hint="compiled code cannot be converted back; start from the ONNX model that the plan was built from",
+    ),
     Format("torch", "a PyTorch factory", (), "model.py", "mlconvert.formats.content:never"),
     Format(
         "torchscript", "a TorchScript module", (".pt", ".pth"), "model.pt", "mlconvert.formats.content:is_torchscript"
     ),
     Format(
         "treelite", "a treelite checkpoint", (".tl", ".bin"), "checkpoint.tl", "mlconvert.formats.content:is_treelite"
+    ),
+    Format("triton", "a model that a Triton server serves", (), "", "mlconvert.formats.content:never"),
+    Format(
+        "triton-python",
+        "a model.py for Triton's python backend",
+        (),
+        "model.py",
+        "mlconvert.formats.served_python:is_triton_python",
+        hint="it is made to be served: mlconvert publish {location} REPOSITORY --to triton --name NAME",
     ),
     Format("xgboost", "an XGBoost model", (".json", ".ubj"), "model.ubj", "mlconvert.formats.content:is_xgboost"),
 )
@@ -153,6 +183,11 @@ def recognise(location: str, *, format: str | None = None, formats: Iterable[For
     """
     formats = tuple(formats)
     wanted = format_named(format, formats) if format is not None else None
+    if is_served(location):
+        if wanted and wanted.name != "triton":
+            raise UsageError(f"'{location}' is a server's model (triton), not {wanted.name}", where=location)
+        parse_served(location)  # or it is spelled wrongly
+        return "triton"
     if parse_factory(location):
         if wanted and wanted.name != "torch":
             raise UsageError(f"'{location}' names a Python factory, which is torch, not {wanted.name}", where=location)
@@ -229,6 +264,10 @@ def source_artifact(
     are missing or lie outside the model's folder.
     """
     name = recognise(location, format=format, formats=formats)
+    if name == "triton":
+        if weights is not None:
+            raise UsageError(f"--weights is for a factory, and {location} is a server's model", where=location)
+        return Artifact("triton", str(parse_served(location)), ())
     factory = parse_factory(location)
     if factory:
         check_factory(factory)
@@ -237,8 +276,15 @@ def source_artifact(
     if weights is not None:
         raise UsageError(f"--weights is for a factory, and {location} is {name}", where=location)
     path = resolve(location).absolute()
-    files = (path, *external_files(path)) if name == "onnx" else (path,)
-    return Artifact(name, str(path), files, trusted=trusted)
+    return Artifact(name, str(path), _files_of(name, path), trusted=trusted)
+
+
+def _files_of(name: str, path: Path) -> tuple[Path, ...]:
+    if name == "openvino":
+        return (path, weights_of(path))
+    if name == "onnx":
+        return (path, *external_files(path))
+    return served_files(path) if name == "triton-python" else (path,)
 
 
 def _weights_file(weights: str) -> Path:
@@ -288,14 +334,27 @@ def source_sha256(artifact: Artifact) -> str:
     """The SHA-256 of all that a source consists of.
 
     Of a factory: its spelling, its weights and the file of its module. Modules that this one imports are not part of
-    it. Raises UsageError when the factory's module cannot be found.
+    it. Of a server's model, whose files are the server's own: what the server says of it, its configuration and its
+    metadata. Raises UsageError when the factory's module cannot be found, RepositoryInvalid when the server does not
+    serve the model.
     """
+    if artifact.format == "triton":
+        return _told_sha256(artifact.location)
     pairs = [(_relative(file, artifact), file_sha256(file)) for file in artifact.files]
     factory = parse_factory(artifact.location) if artifact.format == "torch" else None
     if factory:
         spelling = hashlib.sha256(_spelling(factory).encode()).hexdigest()
         pairs += [("factory", spelling), ("module", file_sha256(module_file(factory)))]
     return combine_sha256(pairs)
+
+
+def _told_sha256(location: str) -> str:
+    from mlconvert.serving.client import connect
+    from mlconvert.serving.described import describe
+
+    place = parse_served(location)
+    with contextlib.closing(connect(place.url)) as client:
+        return describe(client, place).sha256
 
 
 def _relative(file: Path, artifact: Artifact) -> str:

@@ -133,6 +133,10 @@ def is_catboost(content: Content) -> bool:
     return True
 
 
+def is_ensemble(content: Content) -> bool:
+    return b'"mlconvert.ensemble/' in content.head and _json_keys(content) >= {"schema", "steps", "models"}
+
+
 def is_exported_program(content: Content) -> bool:
     # torch 2.6 and before wrote serialized_exported_program.json in the archive's root.
     return "serialized_exported_program.json" in content.zip_names or any(

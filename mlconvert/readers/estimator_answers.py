@@ -165,6 +165,14 @@ def outputs_of(estimator: Any, table: Any) -> dict[str, np.ndarray]:
     return outputs
 
 
+def scores_of(estimator: Any, table: Any) -> np.ndarray:
+    """The decision function, [N, C] or [N, 1], of an estimator that has one beside its probabilities."""
+    import numpy as np
+
+    answers = np.asarray(estimator.decision_function(table))
+    return answers.reshape(len(answers), -1)
+
+
 def _labels(estimator: Any, answers: np.ndarray) -> Any:
     if answers.ndim == 2 and answers.shape[1] == 1:  # CatBoost, several classes
         answers = answers.reshape(-1)

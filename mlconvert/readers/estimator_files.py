@@ -102,6 +102,11 @@ def untrusted_types(path: Path) -> list[str]:
     return not_trusted(_unknown_to_skops(path))
 
 
+def types_to_trust(path: Path) -> list[str]:
+    """The types in a .skops file that skops must be told to trust, those on our list among them."""
+    return _unknown_to_skops(path)
+
+
 def _unknown_to_skops(path: Path) -> list[str]:
     from mlconvert.packages import SKOPS, require
 

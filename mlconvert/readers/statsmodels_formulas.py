@@ -155,7 +155,7 @@ def design_of(spec: Any, frame: Any, where: str) -> Design:
 
     Raises ConversionFailed for a factor that is not exact or not known, with the term's name.
     """
-    types = _types(spec, frame, where)
+    types = types_of(spec, frame, where)
     try:
         factors = {factor: _factor(factor, info, types) for factor, info in spec.factor_infos.items()}
         for factor, read in factors.items():
@@ -188,7 +188,7 @@ def _check_widths(code: str, expression: Expression, frame: Any) -> None:
             raise ConversionFailed(what, hint=f"make it float64 before the fit: table['{name}'].astype('float64')")
 
 
-def _types(spec: Any, frame: Any, where: str) -> dict[str, Dtype]:
+def types_of(spec: Any, frame: Any, where: str) -> dict[str, Dtype]:
     """The columns' types: of categorical ones by their levels, of all others by the data frame."""
     import numpy as np
 

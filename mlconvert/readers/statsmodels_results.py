@@ -95,7 +95,7 @@ _LINKS_OF_DISTRIBUTIONS: Mapping[str, LinkName] = {
     "scipy.stats._continuous_distns.norm_gen": "probit",
 }
 _TAKEN = "taken are: " + ", ".join(sorted(name.rpartition(".")[2] for name in MODELS))
-_TRUST = "add --trust if you trust its author: statsmodels saves results as pickles only"
+TRUST = "add --trust if you trust its author: statsmodels saves results as pickles only"
 
 
 def load_fit(artifact: Artifact) -> Fit:
@@ -106,7 +106,7 @@ def load_fit(artifact: Artifact) -> Fit:
     """
     where = artifact.location
     with formulas_left_alone():
-        results = load_pickle(artifact.path, trusted=artifact.trusted, hint=_TRUST)
+        results = load_pickle(artifact.path, trusted=artifact.trusted, hint=TRUST)
     inner = getattr(results, "_results", results)  # the wrapper puts pandas' labels onto what it answers
     model = _checked_model(inner, where)
     spec = restore_design(model.data, where)

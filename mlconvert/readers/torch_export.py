@@ -6,6 +6,7 @@ and gives another opset than the one asked for without a word; all of that is pu
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -55,6 +56,17 @@ def export_program(export: Callable[[], Any], *, asked: Axes, where: str) -> tor
                 if found and found["name"] in asked:
                     raise _specialised(found, asked, cause, where) from error
         raise ConversionFailed(f"torch cannot export the model: {short_reason(chain)}", where=where) from error
+
+
+def keyed_as_forward(module: object, dims: Mapping[str, object]) -> dict[str, object]:
+    """Dynamic shapes keyed as torch.export wants them: what goes into **kwargs lies under that parameter's name."""
+    parameters = inspect.signature(module.forward).parameters  # type: ignore[attr-defined]
+    rest = {name: spec for name, spec in dims.items() if name not in parameters}
+    keyed: dict[str, object] = {name: spec for name, spec in dims.items() if name in parameters}
+    if rest:
+        collector = next(p.name for p in parameters.values() if p.kind is p.VAR_KEYWORD)
+        keyed[collector] = rest
+    return keyed
 
 
 def _specialised(found: re.Match[str], asked: Axes, cause: BaseException, where: str) -> ConversionFailed:

@@ -30,7 +30,7 @@ def program_signature(
     shapes = {name: _symbolic(value) for name, value in inputs.items()}
     names = _axis_names(shapes, dict(dynamic or {}))
     specs = tuple(_spec(name, inputs[name], shape, names) for name, shape in shapes.items())
-    outputs = name_outputs(_unflattened_outputs(program), inputs)
+    outputs = name_outputs(program_outputs(program), inputs)
     results = tuple(_spec(name, value, _symbolic(value), names) for name, value in outputs.items())
     return Signature(specs, results), names
 
@@ -62,6 +62,29 @@ def run_program(
     return call(lambda: module(*args, **kwargs), arrays, where)
 
 
+def program_call(
+    program: torch.export.ExportedProgram, where: str
+) -> tuple[list[str | float | None], dict[str, str | float | None]]:
+    """What the program is called with, by position and by keyword: the names of its inputs, and constants.
+
+    Raises ConversionFailed where something else was exported, a tuple of tensors say.
+    """
+    from torch.utils import _pytree as pytree
+
+    specs = _user_specs(program)
+    names = {spec.arg.name for spec in specs if _is_tensor(spec)}
+    constants = [spec.arg.value for spec in specs if not _is_tensor(spec)]
+    if names & {value for value in constants if isinstance(value, str)}:
+        raise ConversionFailed("a constant argument of the program has the name of an input", where=where)
+    leaves = [spec.arg.name if _is_tensor(spec) else spec.arg.value for spec in specs]
+    args, kwargs = pytree.tree_unflatten(leaves, program.call_spec.in_spec)
+    for name, value in [*enumerate(args), *kwargs.items()]:
+        if value is not None and not isinstance(value, (bool, int, float, str)):
+            what = f"the program's argument {name!r} is a {type(value).__name__} of tensors, not a tensor"
+            raise ConversionFailed(what, where=where, hint="wrap the module so that its forward takes plain tensors")
+    return list(args), dict(kwargs)
+
+
 def _user_specs(program: torch.export.ExportedProgram) -> list[Any]:
     from torch.export.graph_signature import InputKind
 
@@ -84,7 +107,7 @@ def _tensor_inputs(program: torch.export.ExportedProgram) -> dict[str, Any]:
     return {name: values[name] for name in names}
 
 
-def _unflattened_outputs(program: torch.export.ExportedProgram) -> Any:
+def program_outputs(program: torch.export.ExportedProgram) -> Any:
     """The outputs in the structure that the model returned them in, as fake tensors."""
     import torch
     from torch.export.graph_signature import OutputKind

@@ -33,13 +33,18 @@ def run_module(module: torch.nn.Module, arrays: Mapping[str, np.ndarray], where:
 
 def call(forward: Callable[[], Any], arrays: Mapping[str, np.ndarray], where: str) -> dict[str, torch.Tensor]:
     """The named outputs of one call, without gradients; what it raises becomes ConversionFailed with the inputs."""
-    import torch
-
     from mlconvert.readers.torch_tensors import name_outputs
+
+    return name_outputs(structure(forward, arrays, where), arrays)
+
+
+def structure(forward: Callable[[], Any], arrays: Mapping[str, np.ndarray], where: str) -> Any:
+    """What one call returns, as the model returns it; raises as `call` does."""
+    import torch
 
     try:
         with torch.inference_mode():
-            result = forward()
+            return forward()
     except (MlconvertError, MemoryError):
         raise
     except Exception as error:
@@ -51,7 +56,6 @@ def call(forward: Callable[[], Any], arrays: Mapping[str, np.ndarray], where: st
         said = lines[-1] if "TorchScript" in str(error) and lines else (lines or [""])[0]
         what = f"the model failed on the samples ({given}): {type(error).__name__}: {said}"
         raise ConversionFailed(what, where=where, hint="check the samples' dtypes and shapes") from error
-    return name_outputs(result, arrays)
 
 
 def output_shapes(outputs: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:

@@ -96,28 +96,38 @@ def name_outputs(result: Any, inputs: Iterable[str] = ()) -> dict[str, Any]:
     what is None is left out. A name that an input has gets the suffix `_output`: a graph has one name for one tensor.
     Raises ConversionFailed for anything else, for no tensor and for one name twice.
     """
+    return {name: tensor for name, (_, tensor) in _placed_outputs(result, inputs).items()}
+
+
+def output_paths(result: Any, inputs: Iterable[str] = ()) -> dict[str, tuple[int | str, ...]]:
+    """Where each of the tensors that `name_outputs` names is: the keys and numbers that lead to it from the result."""
+    return {name: path for name, (path, _) in _placed_outputs(result, inputs).items()}
+
+
+def _placed_outputs(result: Any, inputs: Iterable[str]) -> dict[str, tuple[tuple[int | str, ...], Any]]:
     import torch
 
-    named: dict[str, Any] = {}
+    named: dict[str, tuple[tuple[int | str, ...], Any]] = {}
     taken = set(inputs)
 
-    def add(name: str, value: Any) -> None:
+    def add(name: str, value: Any, path: tuple[int | str, ...]) -> None:
         if value is None:
             return
         if isinstance(value, torch.Tensor):
             name = f"{name}_output" if name in taken else name
             if name in named:
                 raise ConversionFailed(f"two outputs of the model would be called '{name}'")
-            named[name] = value
+            named[name] = (path, value)
             return
-        for key, item in _items(name, value):
-            add(f"{name}_{key}", item)
+        for number, (key, item) in enumerate(_items(name, value)):
+            add(f"{name}_{key}", item, (*path, key if isinstance(value, Mapping) else number))
 
     if isinstance(result, torch.Tensor):
-        add("output", result)
+        add("output", result, ())
     else:
-        for key, item in _items("output", result):
-            add(f"output_{key}" if isinstance(key, int) else key, item)
+        for number, (key, item) in enumerate(_items("output", result)):
+            step = key if isinstance(result, Mapping) else number
+            add(f"output_{key}" if isinstance(key, int) else key, item, (step,))
     if not named:
         raise ConversionFailed("the model returns no tensor")
     return named

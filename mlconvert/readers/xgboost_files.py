@@ -26,18 +26,25 @@ class XgboostModel:
     feature_names: tuple[str, ...]
 
 
+def xgboost_document(path: Path) -> dict[str, Any]:
+    """The content of a .json or .ubj file, without XGBoost; its main part is `learner`.
+
+    Raises ConversionFailed for a file that is not XGBoost's. Trees are as the file has them: nothing is checked.
+    """
+    return _document(_bytes(path), path)
+
+
+def is_json(data: bytes) -> bool:
+    """Whether a model's bytes are JSON and not UBJSON, where the first name begins with the mark of its length."""
+    return re.match(rb'\s*\{\s*["}]', data) is not None
+
+
 def load_xgboost(path: Path) -> tuple[Any, XgboostModel]:
     """The booster in a .json or .ubj file, checked so that predicting with it cannot crash, and what it says.
 
     Raises ConversionFailed for a file that is not XGBoost's, is damaged, or was saved by a newer XGBoost.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ConversionFailed(f"cannot read the XGBoost model: {error.strerror}", where=str(path)) from error
-    if not data.lstrip().startswith(b"{"):
-        raise ConversionFailed("not an XGBoost model: it does not begin with '{'", where=str(path),
-                               hint="save it with booster.save_model('model.json')")  # fmt: skip
+    data = _bytes(path)
     # Read here first: XGBoost's own reader ends the process at a file that is nested too deep.
     document = _document(data, path)
     import xgboost
@@ -93,11 +100,20 @@ def checked_trees(learner: Mapping[str, Any], where: str, count: int | None = No
         raise ConversionFailed(f"the XGBoost model is damaged: {reason}", where=where) from error
 
 
-def _document(data: bytes, path: Path) -> dict[str, Any]:
-    # In UBJSON the first name begins with the mark of its length.
-    is_json = re.match(rb'\s*\{\s*["}]', data) is not None
+def _bytes(path: Path) -> bytes:
     try:
-        document = json.loads(data) if is_json else read_ubjson(data)
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConversionFailed(f"cannot read the XGBoost model: {error.strerror}", where=str(path)) from error
+    if not data.lstrip().startswith(b"{"):
+        raise ConversionFailed("not an XGBoost model: it does not begin with '{'", where=str(path),
+                               hint="save it with booster.save_model('model.json')")  # fmt: skip
+    return data
+
+
+def _document(data: bytes, path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(data) if is_json(data) else read_ubjson(data)
     except (ValueError, RecursionError) as error:
         what = f"not an XGBoost model, or a damaged one: {error}"
         raise ConversionFailed(what, where=str(path)) from error

@@ -6,14 +6,19 @@ from mlconvert import packages as p
 from mlconvert.converter import Runner
 
 RUNNERS: tuple[Runner, ...] = (
+    Runner("aotinductor", "mlconvert.runners.aotinductor", (p.TORCH,)),
     Runner("catboost", "mlconvert.runners.catboost", (p.CATBOOST,)),
+    Runner("ensemble", "mlconvert.execution.ensemble_runner", ()),
     Runner("exported-program", "mlconvert.runners.exported_program", (p.TORCH,)),
     Runner("lightgbm", "mlconvert.runners.lightgbm", (p.LIGHTGBM,)),
     Runner("onnx", "mlconvert.runners.onnx", (p.ONNX, p.ONNXRUNTIME)),
+    Runner("openvino", "mlconvert.runners.openvino", (p.OPENVINO,)),
     Runner("sklearn", "mlconvert.runners.sklearn", (p.SKLEARN,)),
     Runner("statsmodels", "mlconvert.runners.statsmodels", (p.STATSMODELS,)),
     Runner("torch", "mlconvert.runners.torch", (p.TORCH,)),
     Runner("torchscript", "mlconvert.runners.torchscript", (p.TORCH,)),
     Runner("treelite", "mlconvert.runners.treelite", (p.TREELITE,)),
+    Runner("triton-python", "mlconvert.runners.triton_python", (p.NUMPY,)),
+    Runner("triton", "mlconvert.runners.triton", (p.TRITONCLIENT,)),
     Runner("xgboost", "mlconvert.runners.xgboost", (p.XGBOOST,)),
 )

@@ -52,10 +52,14 @@ def convert(
     the types that a part was fitted on, and for `raw_scores` and `leaf_indices` of anything but trees alone.
     """
     from mlconvert.forests.onnx_file import write_trees
+    from mlconvert.python_backend.refusals import served_as_it_is
 
     estimator, where = estimators.load_estimator(source), source.location
     rows = _rows(estimator, inputs, samples or {}, where)
-    trees = _trees_alone(estimator, rows, where)
+    with served_as_it_is():
+        trees = _trees_alone(estimator, rows, where)
+        if trees is None and not (raw_scores or leaf_indices):
+            return _write_graph(estimator, rows, target, opset, dtype, target_runtime, where)
     if trees is not None:
         return write_trees(
             trees,
@@ -66,11 +70,9 @@ def convert(
             raw_scores=raw_scores,
             leaf_indices=leaf_indices,
         )
-    if raw_scores or leaf_indices:
-        option = "raw_scores" if raw_scores else "leaf_indices"
-        what = f"{option} is for an ensemble of trees that takes one matrix, not for a {type(estimator).__name__}"
-        raise UsageError(what, where=where, hint=f"leave {option} out, or convert the model without its pipeline")
-    return _write_graph(estimator, rows, target, opset, dtype, target_runtime, where)
+    option = "raw_scores" if raw_scores else "leaf_indices"
+    what = f"{option} is for an ensemble of trees that takes one matrix, not for a {type(estimator).__name__}"
+    raise UsageError(what, where=where, hint=f"leave {option} out, or convert the model without its pipeline")
 
 
 def _trees_alone(estimator: Any, rows: Rows, where: str) -> TreeModel | None:

@@ -35,8 +35,10 @@ def convert(source: Artifact, target: Path, *, opset: Opset = 18) -> Artifact:
     """
     from mlconvert.forests.onnx_graph import Graph
     from mlconvert.onnx_model import files as onnx_files
+    from mlconvert.python_backend.refusals import served_as_it_is
 
-    fit = load_fit(source)
+    with served_as_it_is(lambda: _answers(source)):
+        fit = load_fit(source)
     (output,) = fit.signature.outputs
     _check_names(fit, source.location)
     graph = Graph("inner/")
@@ -47,6 +49,16 @@ def convert(source: Artifact, target: Path, *, opset: Opset = 18) -> Artifact:
     add_inverse_link(graph, fit.link, predictor, output.name)
     model = _model(graph, fit, opset)
     return onnx_files.onnx_artifact(target, onnx_files.write_onnx(model, target), model=model, facts=_facts(fit))
+
+
+def _answers(source: Artifact) -> bool:
+    """Whether the results answer new rows, converted or not."""
+    from mlconvert.readers.statsmodels_answers import load_answering
+
+    try:
+        return bool(load_answering(source).signature.inputs)
+    except ConversionFailed:
+        return False
 
 
 def _check_names(fit: Fit, where: str) -> None:

@@ -35,7 +35,7 @@ def convert(
     import torch
 
     from mlconvert.readers import torch_axes as ax
-    from mlconvert.readers.torch_export import export_program, finish_program, symbolic_shapes
+    from mlconvert.readers.torch_export import export_program, finish_program, keyed_as_forward, symbolic_shapes
     from mlconvert.readers.torch_modules import load_module
     from mlconvert.readers.torch_runs import new_io_names, output_shapes, require_samples, run_module
     from mlconvert.readers.torch_tensors import forward_arguments, forward_order, to_tensor
@@ -66,7 +66,7 @@ def convert(
             dynamo=True,
             verbose=False,
             opset_version=opset,
-            dynamic_shapes=_as_forward_takes_them(module, dims) if ax.dynamic_names(axes) else None,
+            dynamic_shapes=keyed_as_forward(module, dims) if ax.dynamic_names(axes) else None,
         ),
         asked=axes,
         where=where,
@@ -85,16 +85,3 @@ def convert(
         renamed={old: new for old, new in (input_names | output_names).items() if old != new},
         where=where,
     )
-
-
-def _as_forward_takes_them(module: object, dims: Mapping[str, object]) -> dict[str, object]:
-    """Dynamic shapes keyed as torch.export wants them: what goes into **kwargs lies under that parameter's name."""
-    import inspect
-
-    parameters = inspect.signature(module.forward).parameters  # type: ignore[attr-defined]
-    rest = {name: spec for name, spec in dims.items() if name not in parameters}
-    keyed: dict[str, object] = {name: spec for name, spec in dims.items() if name in parameters}
-    if rest:
-        collector = next(p.name for p in parameters.values() if p.kind is p.VAR_KEYWORD)
-        keyed[collector] = rest
-    return keyed

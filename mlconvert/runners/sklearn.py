@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mlconvert.converter import Session
-from mlconvert.readers.estimator_answers import outputs_of, signature_of, table_of
+from mlconvert.readers.estimator_answers import methods_of, outputs_of, scores_of, signature_of, table_of
 from mlconvert.readers.estimators import load_estimator, type_name
 
 if TYPE_CHECKING:
@@ -43,12 +43,16 @@ def boundary_samples(
 
 
 def _more(estimator: Any) -> dict[str, Callable[[Mapping[str, np.ndarray]], np.ndarray]]:
-    """`raw_scores` [N, K] and `leaf_indices` [N, T] of an ensemble of trees alone, else nothing."""
+    """`raw_scores` [N, K] and `leaf_indices` [N, T] of an ensemble of trees alone; `scores` beside probabilities."""
     from mlconvert.forests.estimators import READERS
+
+    more: dict[str, Callable[[Mapping[str, np.ndarray]], np.ndarray]] = {}
+    if hasattr(estimator, "decision_function") and "scores" not in methods_of(estimator):
+        more["scores"] = lambda inputs: scores_of(estimator, table_of(estimator, inputs))
 
     known = next((name for name in map(type_name, type(estimator).__mro__) if name in READERS), None)
     if known is None:
-        return {}
+        return more
 
     def asked(functions: Mapping[str, Answer], inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         import numpy as np
@@ -57,7 +61,7 @@ def _more(estimator: Any) -> dict[str, Callable[[Mapping[str, np.ndarray]], np.n
         values = np.asarray(answer(estimator, table_of(estimator, inputs)))
         return values.reshape(len(values), -1)
 
-    return {
+    return more | {
         "raw_scores": lambda inputs: asked(RAW_SCORES, inputs),
         "leaf_indices": lambda inputs: asked(LEAF_INDICES, inputs).astype("int64"),
     }

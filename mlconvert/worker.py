@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from mlconvert.artifact import Artifact
 from mlconvert.converter import Session
+from mlconvert.ensembles.chain import formats_in
+from mlconvert.ensembles.values import shaped
 from mlconvert.errors import (
     ConversionFailed,
     MlconvertError,
@@ -40,6 +42,7 @@ ROWS_BYTES = 4 << 20  # rows in a record: fewer than 32 where that many would we
 LIBRARY_JOBS = (
     "convert",
     "inspect",
+    "split",
     "untrusted",
 )  # whatever a library raises there is a failed conversion, not a bug of ours
 
@@ -51,7 +54,9 @@ def _samples(request: Mapping[str, Any], out: Path) -> dict[str, Any]:
 
     source = Artifact.from_json(request["source"])
     signature = source.signature or registry().runner(source.format).signature(source)
-    if request["file"] is not None:
+    if request.get("base") is not None:
+        samples = check_samples(shaped(_renamed_tensors(request["base"]), signature), signature)
+    elif request["file"] is not None:
         samples = read_samples(Path(request["file"]), signature)
         samples = check_samples(samples, signature)
     else:
@@ -73,6 +78,17 @@ def _samples(request: Mapping[str, Any], out: Path) -> dict[str, Any]:
     write_tensors(out, samples)
     rows = len(next(iter(samples.values())))
     return {"rows": rows, "boundary": boundary, "signature": signature.as_json() if signature else None}
+
+
+def _renamed_tensors(base: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """What goes along the edges of an ensemble to one of its models, under the names that the model has for it.
+
+    `folders`: where tensors lie; `names`: the model's input -> the tensor, None: all of them, as they are called.
+    """
+    from mlconvert.tensors import read_tensors
+
+    tensors = {name: array for folder in base["folders"] for name, array in read_tensors(Path(folder)).items()}
+    return tensors if base["names"] is None else {name: tensors[tensor] for name, tensor in base["names"].items()}
 
 
 def _with_boundary(
@@ -219,6 +235,17 @@ def _verify(request: Mapping[str, Any], out: Path) -> dict[str, Any]:
     }
 
 
+def _split(request: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """Write the two parts of a scikit-learn pipeline under out/, each in a folder of its own."""
+    from mlconvert.readers.estimator_parts import write_parts
+
+    source = Artifact.from_json(request["source"])
+    places = [f"{part}/model.skops" for part in request["parts"]]
+    first, second = (out / place for place in places)
+    between = write_parts(source, request["before"], first, second)
+    return {"between": between, "parts": dict(zip(request["parts"], places, strict=True))}
+
+
 def _rows(request: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """Unpack the rows of a record: samples under out/samples, reference outputs under out/reference."""
     from mlconvert.tensors import write_tensors
@@ -267,6 +294,7 @@ JOBS: Mapping[str, Callable[[Mapping[str, Any], Path], dict[str, Any]]] = {
     "reference": _reference,
     "rows": _rows,
     "samples": _samples,
+    "split": _split,
     "untrusted": _untrusted,
     "verify": _verify,
 }
@@ -282,7 +310,7 @@ def _typed(value: Any) -> Any:
 
 
 def _dependencies(source: Artifact) -> dict[str, str]:
-    if source.format != "torch":
+    if "torch" not in formats_in(source):
         return {}
     from mlconvert.readers.torch_modules import local_dependencies
 

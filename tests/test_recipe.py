@@ -467,7 +467,7 @@ def test_every_key_is_described():
 
 
 def test_schema_knows_the_repositories_that_there_are():
-    known = SCHEMA["$defs"]["target"]["properties"]["publish"]["properties"]["to"]["enum"]
+    known = SCHEMA["$defs"]["publish"]["properties"]["to"]["enum"]
     assert known == [row.name for row in REPOSITORIES]
 
 
@@ -582,6 +582,7 @@ SOURCES = {
     "breast_cancer": "lightgbm",
     "breast_cancer_servers": "lightgbm",
     "churn": "sklearn",
+    "churn_parts": "sklearn",
     "claims": "statsmodels",
     "digits": "exported-program",
     "loans": "xgboost",
@@ -597,7 +598,8 @@ def test_recipes_are_shipped():
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_shipped_recipe_names_steps_and_options_that_exist(path):
     recipe = load_recipe(path)
-    for target in recipe.targets:
+    members = recipe.ensemble.members if recipe.ensemble else ()
+    for target in (*recipe.targets, *(member.target for member in members)):
         names = [step.name for step in target.steps]
         edges = route(SOURCES[recipe.name], names, registry().converters)
         assert [edge.name for edge, _ in edges] == names
@@ -609,8 +611,9 @@ def test_shipped_recipe_names_steps_and_options_that_exist(path):
 def test_shipped_recipe_means_the_same_to_other_readers_of_yaml(path):
     # Editors check it against the schema with a reader of their own.
     value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    assert set(value) <= {"model", "samples", "limits", "targets"}
-    assert list(value["targets"]) == [target.name for target in load_recipe(path).targets]
+    assert set(value) <= {"model", "samples", "limits", "targets", "models", "ensemble"}
+    assert list(value.get("targets", {})) == [target.name for target in load_recipe(path).targets]
+    assert ("ensemble" in value) == (load_recipe(path).ensemble is not None)
 
 
 def test_targets_of_digits_share_their_first_steps():

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from mlconvert import packages
 from mlconvert.artifact import Artifact, combine_sha256, file_sha256
 from mlconvert.converter import Converter, Runner
+from mlconvert.ensembles.chain import formats_in
 from mlconvert.errors import MlconvertError
 from mlconvert.execution import cache
 from mlconvert.execution.jobs import Children
@@ -146,7 +147,7 @@ class CachedJobs:
 
 def surroundings(source: Artifact) -> dict[str, Any]:
     """What a request adds when it runs the user's own factory: it finds modules and files as in the user's shell."""
-    if source.format != "torch":
+    if "torch" not in formats_in(source):
         return {}
     here = os.getcwd()  # noqa: PTH109
     return {"sys_path": [here], "cwd": here}

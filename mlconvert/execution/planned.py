@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +12,71 @@ from mlconvert.artifact import Artifact
 from mlconvert.converter import check_options, options_of
 from mlconvert.errors import UsageError
 from mlconvert.execution import outputs
-from mlconvert.execution.verification import require_samples, tolerances_for
-from mlconvert.formats import hint_for, source_artifact
-from mlconvert.plan import Plan, Waypoint, make_plan
-from mlconvert.recipe import PublishSpec, Recipe, TargetSpec, locate
-from mlconvert.registry import registry
+from mlconvert.execution.planned_ensembles import PlannedEnsemble, ensemble_as_json, plan_ensemble
+from mlconvert.execution.planned_targets import PlannedTarget, plan_target, planned_source, written
+from mlconvert.execution.verification import require_samples
+from mlconvert.recipe import PublishSpec, Recipe
 from mlconvert.report.contents import shown
 from mlconvert.repositories import repository_named
+from mlconvert.repositories.remote import located
 
 
 @dataclass(frozen=True)
-class PlannedTarget:
-    spec: TargetSpec
-    plan: Plan
+class Publication:
+    """What is to be published of a run, and as what."""
+
+    target: str
+    format: str
     destination: outputs.Destination
+    spec: PublishSpec
 
 
 @dataclass(frozen=True)
 class PlannedRun:
+    """`source` is None for an ensemble of models that each have a source of their own."""
+
     recipe: Recipe
-    source: Artifact
+    source: Artifact | None
     targets: tuple[PlannedTarget, ...]
     out: Path  # what is claimed while the run works
     single: bool  # whether that is the output of the only target, or holds the outputs of all
+    ensemble: PlannedEnsemble | None = None
 
-    def repository_of(self, spec: PublishSpec) -> Path:
+    @property
+    def names(self) -> list[str]:
+        """Of the results, in the report's order."""
+        whole = [self.ensemble.name] if self.ensemble and self.ensemble.whole else []
+        return [*(target.spec.name for target in self.targets), *whole]
+
+    @property
+    def destinations(self) -> list[outputs.Destination]:
+        whole = [self.ensemble.destination] if self.ensemble and self.ensemble.whole else []
+        return [*(target.destination for target in self.targets), *whole]
+
+    @property
+    def source_files(self) -> list[Path]:
+        sources = [self.source] if self.source else []
+        if self.ensemble:
+            sources += [member.source for member in self.ensemble.members if member.source]
+        return [file for source in sources for file in source.files]
+
+    @property
+    def publications(self) -> list[Publication]:
+        """What is to be published, in order: an ensemble after its models, and they only with it."""
+        return list(self._publications())
+
+    def _publications(self) -> Iterator[Publication]:
+        if self.ensemble and not self.ensemble.whole:
+            return
+        for target in self.targets:
+            if target.spec.publish:
+                yield Publication(target.spec.name, target.plan.target_format, target.destination, target.spec.publish)
+        if self.ensemble and self.ensemble.publish:
+            whole = self.ensemble
+            assert whole.publish is not None
+            yield Publication(whole.name, whole.format, whole.destination, whole.publish)
+
+    def repository_of(self, spec: PublishSpec) -> Path | str:
         return spec.repository or self.out / "repository"
 
 
@@ -49,93 +88,56 @@ def plan_run(
     `single`: a one-target recipe whose output is OUT itself; otherwise `<out>/<target>/`, out being
     `build/<recipe>` by default. `names` picks targets.
     """
-    model = recipe.model
-    with _written(recipe, "model"):
-        source = source_artifact(
-            model.location,
-            format=model.format,
-            weights=str(model.weights) if model.weights else None,
-            trusted=model.trust,
-            formats=registry().formats,
-        )
-        _check_leads_on(source)
-    with _written(recipe, "samples"):
+    source = None
+    if recipe.model is not None:
+        with written(recipe, "model"):
+            source = planned_source(recipe.model)
+    with written(recipe, "samples"):
         require_samples(recipe.samples)
-    known = [target.name for target in recipe.targets]
-    for name in names:
-        if name not in known:
-            raise UsageError(f"the recipe has no target '{name}'", hint=f"its targets: {', '.join(known)}")
     base = (out or Path("build") / recipe.name).absolute()
-    targets = []
-    for spec in recipe.targets:
-        if names and spec.name not in names:
-            continue
-        waypoints = [
-            Waypoint(step.name, step.options, _place(recipe, "targets", spec.name, "steps", index))
-            for index, step in enumerate(spec.steps)
+    if recipe.ensemble is not None:
+        ensemble = plan_ensemble(recipe, recipe.ensemble, source, base, names)
+        targets = [member.target for member in ensemble.members if member.chosen]
+        planned = PlannedRun(recipe, source, tuple(targets), base, single, ensemble)
+    else:
+        assert source is not None
+        _check_names(names, [target.name for target in recipe.targets])
+        targets = [
+            plan_target(recipe, spec, source, base if single else base / spec.name, ("targets", spec.name))
+            for spec in recipe.targets
+            if not names or spec.name in names
         ]
-        plan = make_plan(source.format, waypoints, registry().converters, spec.settings)
-        if spec.parity.verify:
-            for name in dict.fromkeys((source.format, *(step.converter.target for step in plan.steps))):
-                packages.require(registry().runner(name).packages, f"running {name}, to verify the result,")
-        elif plan.needs_samples:
-            packages.require(registry().runner(source.format).packages, f"making samples for {source.format}")
-        destination = outputs.Destination.of(
-            base if single else base / spec.name, registry().format(plan.target_format)
-        )
-        if spec.filename:
-            destination = replace(destination, main=destination.main.with_name(spec.filename))
-        _check_keeps_source(source, destination)
-        outputs.check(destination)
-        tolerances_for(spec.parity, "float32")  # raises for values that are no tolerances
-        targets.append(PlannedTarget(spec, plan, destination))
-    planned = PlannedRun(recipe, source, tuple(targets), base, single)
+        planned = PlannedRun(recipe, source, tuple(targets), base, single)
     _check_publishing(planned)
     return planned
 
 
-def _place(recipe: Recipe, *keys: str | int) -> Callable[[], str] | None:
-    file = recipe.file
-    return None if file is None else lambda: locate(file, keys)
-
-
-@contextlib.contextmanager
-def _written(recipe: Recipe, *keys: str | int) -> Iterator[None]:
-    """Say of an error about something in a recipe where that is written."""
-    try:
-        yield
-    except UsageError as error:
-        place = _place(recipe, *keys)
-        if place is not None:
-            told = error.where if error.where and error.where not in error.message else None
-            error.where = "\n".join(part for part in (place(), told) if part)
-        raise
-
-
-def _check_keeps_source(source: Artifact, destination: outputs.Destination) -> None:
-    """Refuse an output that would replace a file of the source."""
-    out = destination.out.resolve()
-    for file in source.files:
-        if file.resolve() == out or (destination.whole and file.resolve().is_relative_to(out)):
-            raise UsageError(f"the output {shown(destination.out)} is where the source is", hint="choose another -o")
+def _check_names(names: tuple[str, ...], known: list[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise UsageError(f"the recipe has no target '{name}'", hint=f"its targets: {', '.join(known)}")
 
 
 def _check_publishing(planned: PlannedRun) -> None:
     """Refuse what could never be published, before the work rather than after it."""
-    taken: dict[tuple[Path, str], str] = {}
-    for target in planned.targets:
-        spec, name = target.spec.publish, target.spec.name
-        if spec is None:
-            continue
+    taken: dict[tuple[Path | str, str], str] = {}
+    for publication in planned.publications:
+        spec, name = publication.spec, publication.target
         row = repository_named(spec.to)
-        if target.plan.target_format not in row.formats:
-            what = f"target '{name}' ends in {target.plan.target_format}; {row.title} takes {', '.join(row.formats)}"
+        if publication.format not in row.formats:
+            what = f"target '{name}' ends in {publication.format}; {row.title} takes {', '.join(row.formats)}"
             raise UsageError(what, hint=f"end its steps with {row.formats[0]}, or do not publish it")
         packages.require(row.packages, f"publishing to {row.title}")
-        check_options("publish", row.load().options(target.plan.target_format), spec.options)
+        check_options("publish", row.load().options(publication.format), spec.options)
         repository = planned.repository_of(spec)
-        places = {each.spec.name: each.destination.out for each in planned.targets if each.destination.whole}
-        clash = next((each for each, out in places.items() if out in (repository, *repository.parents)), None)
+        _check_place(planned, repository)
+        places = {
+            each: destination.out
+            for each, destination in zip(planned.names, planned.destinations, strict=True)
+            if destination.whole
+        }
+        above = (repository, *repository.parents) if isinstance(repository, Path) else ()
+        clash = next((each for each, out in places.items() if out in above), None)
         if clash is not None:
             what = f"target '{clash}' lies where the repository of '{name}' would be: {repository}"
             raise UsageError(what, hint="give the target another name, or say where: publish.repository")
@@ -145,12 +147,12 @@ def _check_publishing(planned: PlannedRun) -> None:
             raise UsageError(what, hint="give each a name of its own")
 
 
-def _check_leads_on(source: Artifact) -> None:
-    """Refuse a source that is recognised but from which nothing leads, with what to do instead."""
-    if not any(row.source == source.format for row in registry().converters):
-        form = registry().format(source.format)
-        hint = hint_for(source.format, source.location, registry().formats)
-        raise UsageError(f"{source.location} is {form.title}: nothing can be made from that", hint=hint)
+def _check_place(planned: PlannedRun, repository: Path | str) -> None:
+    """Refuse a repository's URL that is none, and one for an ensemble, which is checked against what lies beside it."""
+    if isinstance(repository, str) and not isinstance(located(repository), Path) and planned.ensemble is not None:
+        with written(planned.recipe, "ensemble", "publish", "repository"):
+            what = f"an ensemble is published into a folder: {repository} is in an object store"
+            raise UsageError(what, hint="publish into a folder, and copy that")
 
 
 def plan_as_json(planned: PlannedRun) -> dict[str, Any]:
@@ -170,6 +172,7 @@ def plan_as_json(planned: PlannedRun) -> dict[str, Any]:
             for step in target.plan.steps
         ]
         publish = target.spec.publish
+        member = planned.ensemble.named(target.spec.name) if planned.ensemble else None
         targets.append(
             {
                 "name": target.spec.name,
@@ -177,10 +180,20 @@ def plan_as_json(planned: PlannedRun) -> dict[str, Any]:
                 "verify": target.spec.parity.verify,
                 "path": shown(target.destination.main),
                 "publish": f"{publish.to}: {publish.name}" if publish else None,
+                **({"source": shown(member.source.location)} if member and member.source else {}),
             }
         )
-    return {
+    source = planned.source
+    data: dict[str, Any] = {
         "schema": "mlconvert.plan/1",
-        "source": {"path": shown(planned.source.location), "format": planned.source.format},
+        "source": {"path": shown(source.location), "format": source.format} if source else _recipe_as_source(planned),
         "targets": targets,
     }
+    if planned.ensemble is not None and planned.ensemble.whole:
+        data["ensemble"] = ensemble_as_json(planned.ensemble)
+    return data
+
+
+def _recipe_as_source(planned: PlannedRun) -> dict[str, str]:
+    assert planned.ensemble is not None
+    return {"path": shown(planned.recipe.file or planned.recipe.name), "format": planned.ensemble.format}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,8 +34,29 @@ def require_samples(spec: SamplesSpec) -> None:
         raise UsageError(f"the samples' file {spec.file} does not exist.{near}")
 
 
-def make_samples(jobs: CachedJobs, target: str, source: Artifact, sha256: str, spec: SamplesSpec) -> Made:
-    """The samples of a file, or generated ones, checked against what the source takes.
+@dataclass(frozen=True)
+class Base:
+    """Samples that are tensors already: what goes along the edges of an ensemble to one of its models.
+
+    `names`: the model's input -> the tensor; None: all tensors, as they are called.
+    """
+
+    made: tuple[Made, ...]
+    names: Mapping[str, str] | None
+
+    @property
+    def key(self) -> dict[str, Any]:
+        return {"sha256": [made.sha256 for made in self.made], "names": self.names and dict(self.names)}
+
+    @property
+    def request(self) -> dict[str, Any]:
+        return {"folders": [str(made.folder) for made in self.made], "names": self.names and dict(self.names)}
+
+
+def make_samples(
+    jobs: CachedJobs, target: str, source: Artifact, sha256: str, spec: SamplesSpec, base: Base | None = None
+) -> Made:
+    """The samples of a file, generated ones, or those of `base`, checked against what the source takes.
 
     Raises UsageError (they do not fit) or NotVerified (none can be made for this source).
     """
@@ -49,12 +70,14 @@ def make_samples(jobs: CachedJobs, target: str, source: Artifact, sha256: str, s
         "file": file_sha256(file) if file else None,
         "suffix": file.suffix if file else None,
         "versions": _runner_versions(source.format),
+        "base": base.key if base else None,
         **drawn,
     }
     request = {
         "job": "samples",
         "source": source.as_json(),
         "file": str(file) if file else None,
+        "base": base.request if base else None,
         **drawn,
         **surroundings(source),
     }
@@ -71,32 +94,29 @@ def verify_artifact(
     tolerances: Tolerances,
 ) -> Mapping[str, Any]:
     """Compare an artifact with the reference: `{parity, rows}` as the worker's verify job gives them."""
+    return verified(jobs, target, label, candidate, sha256, reference, tolerances).result
+
+
+def verified(
+    jobs: CachedJobs,
+    target: str,
+    label: str,
+    candidate: Artifact,
+    sha256: str,
+    reference: Reference,
+    tolerances: Tolerances,
+) -> Made:
+    """The job of `verify_artifact`."""
     contract = input_contract(candidate)
     outputs = candidate.signature.outputs if candidate.signature else ()
     more = sorted(spec.name for spec in outputs if spec.name in MORE_OUTPUTS)
-    shared = {
-        "source": reference.sha256,
-        "more": more,
-        "trusted": reference.source.trusted,
-        "samples": reference.samples.sha256,
-        "contract": contract,
-        "source_versions": _runner_versions(reference.source.format),
-    }
 
     def answers() -> Made:
-        request = {
-            "job": "reference",
-            "source": reference.source.as_json(),
-            "samples": str(reference.samples.folder),
-            "contract": contract,
-            "more": more,
-            **surroundings(reference.source),
-        }
-        return jobs.get(target, "reference", {"job": "reference", **shared}, lambda: request)
+        return make_answers(jobs, target, reference, contract, more)
 
     key = {
         "job": "verify",
-        **shared,
+        **_answers_key(reference, contract, more),
         "candidate": sha256,
         "renamed": dict(candidate.renamed),
         "tolerances": tolerances.as_json(),
@@ -118,7 +138,34 @@ def verify_artifact(
             **surroundings(candidate),
         }
 
-    return jobs.get(target, label, key, request).result
+    return jobs.get(target, label, key, request)
+
+
+def make_answers(
+    jobs: CachedJobs, target: str, reference: Reference, contract: Mapping[str, str], more: Sequence[str] = ()
+) -> Made:
+    """What the source answers to the samples, with values in the dtypes of the contract (input -> dtype)."""
+    request = {
+        "job": "reference",
+        "source": reference.source.as_json(),
+        "samples": str(reference.samples.folder),
+        "contract": dict(contract),
+        "more": list(more),
+        **surroundings(reference.source),
+    }
+    key = {"job": "reference", **_answers_key(reference, contract, more)}
+    return jobs.get(target, "reference", key, lambda: request)
+
+
+def _answers_key(reference: Reference, contract: Mapping[str, str], more: Sequence[str]) -> dict[str, Any]:
+    return {
+        "source": reference.sha256,
+        "more": list(more),
+        "trusted": reference.source.trusted,
+        "samples": reference.samples.sha256,
+        "contract": dict(contract),
+        "source_versions": _runner_versions(reference.source.format),
+    }
 
 
 def input_contract(candidate: Artifact) -> dict[str, str]:

@@ -13,6 +13,7 @@ from jsonschema.validators import Draft202012Validator
 
 from mlconvert.errors import UsageError, suggest
 from mlconvert.recipe.document import Document, Keys, Problem
+from mlconvert.recipe.ensembles import ensemble_problems
 
 SCHEMA = Path(__file__).with_name("schema.json")
 
@@ -37,6 +38,8 @@ def schema() -> dict[str, Any]:
 def check_document(document: Document) -> None:
     """Raise UsageError that lists all that is wrong with a recipe, by line; return where nothing is."""
     problems = [*document.problems, *_schema_problems(document)]
+    if not problems:
+        problems += ensemble_problems(document)
     if not problems:
         return
     # What an alias stands for is seen once for every place that it is used in.
@@ -93,6 +96,8 @@ def _describe(document: Document, error: Any, keys: Keys) -> Iterator[Problem]:
     if rule == "enum" and "dependentSchemas" in error.absolute_schema_path:
         # The keys that may stand beside the first of them.
         yield document.problem((*keys, value), f"cannot be given together with '{expected[0]}'", at_key=True)
+    elif rule == "not":
+        yield document.problem((*keys, value), _forbidden(list(error.absolute_schema_path), value), at_key=True)
     elif "propertyNames" in error.absolute_schema_path:
         text = f"{value!r} cannot be a name here: letters, digits, '_', '-' and '.'"
         yield document.problem((*keys, value), text, at_key=True)
@@ -113,6 +118,17 @@ def _describe(document: Document, error: Any, keys: Keys) -> Iterator[Problem]:
         sentence = _SENTENCES.get(str(rule))
         text = sentence(expected, value, error.schema) if sentence else str(error.message)
         yield document.problem(keys, text)
+
+
+def _forbidden(path: list[str | int], value: str) -> str:
+    """Why a key may not stand where it does, by the rule's place in the schema."""
+    if "dependentSchemas" in path:
+        return f"cannot be given together with '{path[path.index('dependentSchemas') + 1]}'"
+    if "then" in path:
+        return "cannot be given together with 'split'"
+    if "else" in path:
+        return "is for the parts of a pipeline: it goes together with 'split'"
+    return f"{value!r} cannot be a name here: it is taken"
 
 
 def _type(expected: str | list[str], value: Any, _: dict[str, Any]) -> str:

@@ -1,35 +1,47 @@
-"""Publishing an artifact that a user names, and looking at what was published."""
+"""Publishing an artifact that a user names, and looking after what was published."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlconvert import packages, records
 from mlconvert.errors import UsageError
 from mlconvert.formats import source_artifact
+from mlconvert.operations.live import WAIT_SECONDS, LiveServer, live_server, states_at
 from mlconvert.registry import registry
 from mlconvert.report.contents import shown
 from mlconvert.repositories import REPOSITORIES, repository_named
 
+if TYPE_CHECKING:
+    from mlconvert.repositories.versions import Labelled, RolledBack, Version
+
 
 def publish(
     model: str | Path,
-    repository: Path,
+    repository: str | Path,
     *,
     to: str,
     name: str,
     version: int | None = None,
     options: Mapping[str, Any] | None = None,
+    keep: int | None = None,
+    load: str | None = None,
+    wait_seconds: float = WAIT_SECONDS,
+    verify: bool = True,
 ) -> dict[str, Any]:
     """Publish a model file, or the folder or repository version that holds one; what was done, for a report.
 
+    `load` is the URL of a running server that has to load the version and, with `verify`, to answer the rows of its
+    record as its source did; else the version is taken out again.
+
     Raises UsageError (not publishable there), RepositoryInvalid (the files changed since their record was written, or
-    the server would refuse them), MissingPackage and OutOfResources.
+    the server would refuse them, or did), ParityFailed and NotVerified (with `load`), MissingPackage, OutOfResources.
     """
     row = repository_named(to)
+    place = located(repository)
     artifact = source_artifact(str(model), formats=registry().formats)
     if artifact.format not in row.formats:
         raise UsageError(
@@ -38,23 +50,102 @@ def publish(
         )
     packages.require(row.packages, f"publishing to {row.title}")
     described, record = records.with_record(artifact)
-    published = row.load().publish(described, repository, name, version=version, options=options or {}, record=record)
+    layout = _layout(row.load(), place)
+    with live_server(load, wait_seconds=wait_seconds, verify=verify) as server:
+        published = layout.publish(
+            described,
+            place,
+            name,
+            version=version,
+            options=options or {},
+            record=record,
+            keep=keep,
+            server=server,
+        )
     done = published.as_json()
     return {
         "to": to,
-        "repository": shown(repository),
+        "repository": shown(place),
         **done,
         "path": shown(done["path"]),
         "files": [shown(path) for path in done["files"]],
         "config": {**done["config"], "path": shown(done["config"]["path"])},
         "verified": bool(record and record.get("parity")),
+        "server": _answered(server, load, published.version),
     }
 
 
-def layout_of(repository: Path) -> ModuleType:
+def versions(repository: str | Path, name: str, *, at: str | None = None) -> tuple[tuple[Version, ...], dict[int, str]]:
+    """The versions of a model, oldest first, and what the server at the URL `at` has of it: version -> state."""
+    place = located(repository)
+    found: tuple[Version, ...] = layout_of(place).versions(place, name)
+    return found, states_at(at, name) if at is not None else {}
+
+
+def rollback(
+    repository: str | Path,
+    name: str,
+    version: int | None = None,
+    *,
+    load: str | None = None,
+    wait_seconds: float = WAIT_SECONDS,
+    verify: bool = True,
+) -> tuple[RolledBack, dict[str, Any] | None]:
+    """Make an older version the newest again; what was done, and what the server at the URL `load` did about it."""
+    place = located(repository)
+    layout = layout_of(place)
+    with live_server(load, wait_seconds=wait_seconds, verify=verify) as server:
+        done: RolledBack = layout.rollback(place, name, version, server=server)
+        return done, _answered(server, load, done.version)
+
+
+def label(
+    repository: str | Path,
+    name: str,
+    put: Mapping[str, int],
+    remove: Sequence[str] = (),
+    *,
+    every: bool = False,
+    load: str | None = None,
+    wait_seconds: float = WAIT_SECONDS,
+    verify: bool = True,
+) -> tuple[Labelled, dict[str, Any] | None]:
+    """Set and remove labels of versions; what there is then, and what the server at the URL `load` did about it."""
+    place = located(repository)
+    layout = layout_of(place)
+    with live_server(load, wait_seconds=wait_seconds, verify=verify) as server:
+        done: Labelled = layout.label(place, name, put, remove, every=every, server=server)
+        return done, _answered(server, load, *sorted(done.live))
+
+
+def located(repository: str | Path) -> Any:
+    """A repository as its layout takes it: a folder's path, or a place in an object store."""
+    if isinstance(repository, str) and "://" in repository:
+        from mlconvert.repositories import remote
+
+        return remote.located(repository)
+    return Path(repository)
+
+
+def layout_of(repository: Any) -> ModuleType:
     """The module of the layout that a repository has. Today there is one; a second will be told by its files."""
     row = REPOSITORIES[0]
     packages.require(row.packages, f"reading a repository of {row.title}")
-    if not repository.is_dir():
+    if isinstance(repository, Path) and not repository.is_dir():
         raise UsageError(f"{repository} is not a folder")
-    return row.load()
+    return _layout(row.load(), repository)
+
+
+def _layout(local: ModuleType, repository: Any) -> ModuleType:
+    if isinstance(repository, Path):
+        return local
+    from mlconvert.repositories.triton import remote
+
+    return remote
+
+
+def _answered(server: LiveServer | None, url: str | None, *numbers: int) -> dict[str, Any] | None:
+    """What a server did, for a report: the rows that each version answered as it should (none: it was not asked)."""
+    if server is None:
+        return None
+    return {"url": url, "versions": [{"version": number, "rows": server.rows.get(number)} for number in numbers]}

@@ -205,8 +205,13 @@ def copy_file(source: Path, target: Path) -> str:
 
 
 def write_text(text: str, target: Path) -> None:
-    with target.open("x", encoding="utf-8") as writer:
-        writer.write(text)
+    write_bytes(text.encode(), target)
+
+
+def write_bytes(content: bytes, target: Path) -> None:
+    """Write a new file, readable by all."""
+    with target.open("xb") as writer:
+        writer.write(content)
         os.fchmod(writer.fileno(), FILE_MODE)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,6 +43,7 @@ class Version:
     published: datetime
     live: bool  # served, as far as the configuration's version policy goes
     record: Path | None
+    labels: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -54,6 +55,7 @@ class Version:
             "published": self.published.isoformat(timespec="seconds"),
             "live": self.live,
             "record": str(self.record) if self.record else None,
+            "labels": list(self.labels),
         }
 
 
@@ -62,7 +64,8 @@ class PublishedVersion:
     """What `publish` did. `unchanged`: the newest version was this model already, and nothing was written.
 
     `config` says what became of the server's configuration; `live` is False when the version policy keeps an older
-    (or a higher numbered) version in service. `artifact` is the model where it lies now.
+    (or a higher numbered) version in service. `artifact` is the model where it lies now. `removed` are the numbers of
+    older versions that are gone. `warnings` are sentences for whoever publishes it.
     """
 
     name: str
@@ -75,6 +78,8 @@ class PublishedVersion:
     sha256: str
     unchanged: bool
     live: bool
+    removed: tuple[int, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -87,6 +92,8 @@ class PublishedVersion:
             "sha256": self.sha256,
             "unchanged": self.unchanged,
             "live": self.live,
+            "removed": list(self.removed),
+            "warnings": list(self.warnings),
         }
 
 
@@ -105,6 +112,24 @@ class RolledBack:
             "version": self.version,
             "previous": self.previous,
             "moved": [{"version": number, "path": str(path)} for number, path in self.moved],
+        }
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The labels of a model's versions; the versions in service, as far as the configuration goes, now and before."""
+
+    name: str
+    labels: Mapping[str, int]
+    live: frozenset[int]
+    before: frozenset[int]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "labels": dict(self.labels),
+            "live": sorted(self.live),
+            "before": sorted(self.before),
         }
 
 
@@ -148,6 +173,13 @@ def choose_version(asked: int | None, folders: Iterable[VersionFolder], retired:
     return asked
 
 
+def free_name(folder: Path, number: str) -> Path:
+    """A path in the folder that is not taken, for a version that is put aside: its number and the time."""
+    when = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    candidates = (folder / f"{number}-{when}{suffix}" for suffix in ("", *(f"-{n}" for n in range(2, 1000))))
+    return next(path for path in candidates if not path.exists())
+
+
 # --- what a version folder holds ---
 
 
@@ -169,7 +201,7 @@ def record_path(version_folder: Path) -> Path | None:
     return next(iter(sorted(version_folder.rglob(RECORD), key=lambda path: len(path.parts))), None)
 
 
-def describe(folder: VersionFolder, *, live: bool) -> Version:
+def describe(folder: VersionFolder, *, live: bool, labels: tuple[str, ...] = ()) -> Version:
     files = model_files(folder.path)
     return Version(
         number=folder.number,
@@ -181,4 +213,5 @@ def describe(folder: VersionFolder, *, live: bool) -> Version:
         published=datetime.fromtimestamp(folder.path.stat().st_mtime, UTC),
         live=live,
         record=record_path(folder.path),
+        labels=labels,
     )

@@ -11,6 +11,7 @@ from onnx import TensorProto, helper
 
 from mlconvert.artifact import Artifact
 from mlconvert.onnx_model.files import onnx_artifact
+from mlconvert.signature import Signature, TensorSpec
 
 MakeModel = Callable[..., Artifact]
 
@@ -53,5 +54,65 @@ def make_model(tmp_path: Path) -> MakeModel:
 
     def make(name: str = "source.onnx", **kwargs) -> Artifact:
         return scaled_rows(folder / name, **kwargs)
+
+    return make
+
+
+def graph_of(signature: Signature, path: Path) -> Artifact:
+    """A model with that very signature: every output is full of ones, as long as its axes are in the inputs."""
+    shapes, nodes, initializers = [], [], []
+
+    def constant(name: str, values: list[int]) -> str:
+        initializers.append(helper.make_tensor(name, TensorProto.INT64, [len(values)], values))
+        return name
+
+    def input_of(spec: TensorSpec) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(spec.name, ELEMENTS[spec.dtype], spec.shape)
+
+    axes = {axis: (spec.name, at) for spec in signature.inputs[::-1] for at, axis in reversed([*enumerate(spec.shape)])}
+    for number, spec in enumerate(signature.outputs):
+        lengths = []
+        for at, axis in enumerate(spec.shape):
+            name = f"{number}/{at}"
+            if isinstance(axis, int):
+                lengths.append(constant(name, [axis]))
+                continue
+            source, index = axes[axis]
+            nodes.append(helper.make_node("Shape", [source], [f"{name}/shape"]))
+            nodes.append(helper.make_node("Gather", [f"{name}/shape", constant(f"{name}/index", [index])], [name]))
+            lengths.append(name)
+        if lengths:
+            nodes.append(helper.make_node("Concat", lengths, [f"{number}/whole"], axis=0))
+        else:
+            constant(f"{number}/whole", [])
+        one = helper.make_tensor(f"{number}/value", TensorProto.FLOAT, [1], [1.0])
+        nodes.append(helper.make_node("ConstantOfShape", [f"{number}/whole"], [f"{number}/ones"], value=one))
+        nodes.append(helper.make_node("Cast", [f"{number}/ones"], [spec.name], to=ELEMENTS[spec.dtype]))
+        shapes.append(input_of(spec))
+    graph = helper.make_graph(nodes, "made", [input_of(spec) for spec in signature.inputs], shapes, initializers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+    return onnx_artifact(path, (path,))
+
+
+ELEMENTS = {
+    **{name: getattr(TensorProto, name.upper()) for name in ("bool", "string", "float16")},
+    **{
+        f"{sign}int{bits}": getattr(TensorProto, f"{sign}INT{bits}".upper())
+        for sign in ("", "u")
+        for bits in (8, 16, 32, 64)
+    },
+    "float32": TensorProto.FLOAT,
+    "float64": TensorProto.DOUBLE,
+}
+
+
+@pytest.fixture
+def model_of(tmp_path: Path) -> Callable[[Signature, str], Artifact]:
+    """A function from a signature and a file's stem to an ONNX model that has it."""
+
+    def make(signature: Signature, stem: str = "made") -> Artifact:
+        return graph_of(signature, tmp_path / f"{stem}.onnx")
 
     return make

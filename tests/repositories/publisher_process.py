@@ -17,7 +17,7 @@ from pathlib import Path
 
 from mlconvert.onnx_model.files import onnx_artifact
 from mlconvert.repositories import staging
-from mlconvert.repositories.triton import publish, publishing, rollback
+from mlconvert.repositories.triton import publication, publish, rollback
 
 
 def die(*_: object) -> None:
@@ -25,7 +25,7 @@ def die(*_: object) -> None:
 
 
 def arm(point: str) -> None:
-    names = [name for name, _ in publishing.STEPS]
+    names = [name for name, _ in publication.STEPS]
     if point == "half":
         copied = staging.copy_file
 
@@ -46,7 +46,7 @@ def arm(point: str) -> None:
         Path.rename = once  # type: ignore[method-assign, assignment]
     else:
         position = 0 if point == "before" else names.index(point) + 1
-        publishing.STEPS = (*publishing.STEPS[:position], ("die", die))
+        publication.STEPS = (*publication.STEPS[:position], ("die", die))
 
 
 def act(case: dict) -> None:

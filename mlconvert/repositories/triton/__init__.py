@@ -1,7 +1,9 @@
 """A Triton model repository: `<repository>/<model>/config.pbtxt` and `<repository>/<model>/<version>/…`."""
 
+from mlconvert.repositories.triton.ensembles import planned_interface
 from mlconvert.repositories.triton.history import rollback, versions
+from mlconvert.repositories.triton.labelling import label
 from mlconvert.repositories.triton.layout import options
 from mlconvert.repositories.triton.publishing import publish
 
-__all__ = ["options", "publish", "rollback", "versions"]
+__all__ = ["label", "options", "planned_interface", "publish", "rollback", "versions"]

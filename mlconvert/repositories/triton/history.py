@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mlconvert import records
 from mlconvert.errors import RepositoryInvalid, UsageError
 from mlconvert.repositories import staging
+from mlconvert.repositories.trials import Change, Server, stand_in, try_out
 from mlconvert.repositories.triton import config as cfg
-from mlconvert.repositories.triton.layout import BACKENDS, existing_model
+from mlconvert.repositories.triton.backends import backend_of
+from mlconvert.repositories.triton.configuring import drop_checksums, put_config
+from mlconvert.repositories.triton.labels import labels_of
+from mlconvert.repositories.triton.layout import existing_model
 from mlconvert.repositories.versions import (
     RolledBack,
     Version,
     VersionFolder,
     describe,
+    free_name,
+    model_files,
     plain_versions,
+    record_path,
     version_folders,
 )
 
@@ -27,49 +35,110 @@ def versions(repository: Path, name: str) -> tuple[Version, ...]:
     """
     repository, model_folder = existing_model(repository, name)
     with staging.disk_errors(f"cannot read '{name}'", repository):
-        config = _config_of(model_folder)
+        config = config_of(model_folder)
         live = cfg.live_versions(config, [folder.number for folder in version_folders(model_folder)])
-        return tuple(describe(folder, live=folder.number in live) for folder in plain_versions(model_folder))
+        labels = labels_of(config)
+        return tuple(
+            describe(
+                folder,
+                live=folder.number in live,
+                labels=tuple(label for label, number in labels.items() if number == folder.number),
+            )
+            for folder in plain_versions(model_folder)
+        )
 
 
 def rollback(
-    repository: Path, name: str, version: int | None = None, *, wait_seconds: float = staging.WAIT_SECONDS
+    repository: Path,
+    name: str,
+    version: int | None = None,
+    *,
+    server: Server | None = None,
+    wait_seconds: float = staging.WAIT_SECONDS,
 ) -> RolledBack:
     """Make `version` (by default the one before the newest) the newest again.
 
     The newer ones are renamed away, the newest last, so that nothing in between is ever served; the result says
-    where they are. Raises RepositoryInvalid when there is no older version or the version policy would not serve it,
-    UsageError for an unknown model or version.
+    where they are. With `server`, that server has to serve the older version, or the newer ones come back.
+
+    Raises RepositoryInvalid when there is no older version or the version policy would not serve it, UsageError for
+    an unknown model or version, and what the server raises.
     """
     repository, model_folder = existing_model(repository, name)
     with (
         staging.disk_errors(f"cannot roll '{name}' back", repository),
-        staging.exclusive(repository, name, wait_seconds=wait_seconds),
+        staging.exclusive(repository, name, wait_seconds=wait_seconds) as work,
     ):
         folders = version_folders(model_folder)
         target = _rollback_target(folders, name, version)
-        config = _config_of(model_folder)
+        config = config_of(model_folder)
+        labels = labels_of(config)
         left = [folder.number for folder in folders if folder.number <= target.number]
-        if target.number not in cfg.live_versions(config, left):
+        leaving = [folder for folder in folders if folder.number > target.number]
+        served = cfg.live_versions(config, left)
+        _check_labels(labels, leaving, target, repository, name)
+        if target.number not in served:
             raise RepositoryInvalid(
                 f"the version policy of '{name}' ({cfg.policy_text(config)}) would not serve version {target.number}",
                 where=str(model_folder / cfg.CONFIG),
                 hint=f"write version_policy {{ specific {{ versions: {target.number} }} }} there: that is the rollback",
             )
-        _check_fits(config, target, name)
+        check_fits(config, target, name)
+        change = Change(
+            name=name,
+            there=frozenset(folder.number for folder in folders),
+            served=frozenset(served),
+            checked=(target.number,),
+            record_of=lambda number: record_of(model_folder, number),
+            stand_in=stand_in(model_folder, work),
+            back=frozenset(cfg.live_versions(config, [folder.number for folder in folders])),
+        )
+        if server is not None:
+            server.look(change)
         before = staging.newest_mtime_ns(model_folder)
+        config_before = (model_folder / cfg.CONFIG).read_bytes() if (model_folder / cfg.CONFIG).is_file() else None
+        drop_checksums(config, model_folder, [folder.number for folder in leaving], work, before)
         away = staging.rolled_back_folder(repository, name)
         staging.make_folders(away)
         moved = []
-        for folder in folders:
-            if folder.number > target.number:
-                goal = _free_name(away, folder.path.name)
-                folder.path.rename(goal)
-                moved.append((folder.number, goal))
+        for folder in leaving:
+            goal = free_name(away, folder.path.name)
+            folder.path.rename(goal)
+            moved.append((folder.number, goal))
         staging.touch(model_folder, before)
         for folder_path in (model_folder, away):
             staging.sync(folder_path)
+        if server is not None:
+            back = [(goal, folder.path) for (_, goal), folder in zip(moved, leaving, strict=True)]
+            try_out(server, change, lambda: _bring_back(model_folder, back, config_before, work))
         return RolledBack(name, target.number, folders[-1].number, tuple(moved))
+
+
+def _check_labels(
+    labels: Mapping[str, int], leaving: list[VersionFolder], target: VersionFolder, repository: Path, name: str
+) -> None:
+    """Raise RepositoryInvalid where a label is on a version that would leave."""
+    numbers = {folder.number for folder in leaving}
+    found = [label for label, number in labels.items() if number in numbers]
+    if found:
+        raise RepositoryInvalid(
+            f"version {labels[found[0]]} of '{name}' has the label '{found[0]}'",
+            where=str(repository / name / cfg.CONFIG),
+            hint=f"move the label: mlconvert labels {repository} {name} {found[0]}={target.number}",
+        )
+
+
+def _bring_back(model_folder: Path, back: list[tuple[Path, Path]], config_before: bytes | None, work: Path) -> str:
+    """Undo a rollback that the server did not take."""
+    before = staging.newest_mtime_ns(model_folder)
+    for aside, place in reversed(back):  # the newest first: it is the one that was in service
+        aside.rename(place)
+    path = model_folder / cfg.CONFIG
+    if config_before is not None and path.read_bytes() != config_before:
+        put_config(path, config_before, work, before)
+    staging.touch(model_folder, before)
+    staging.sync(model_folder)
+    return f"Version {back[-1][1].name} is the newest in the repository again."
 
 
 def _rollback_target(folders: list[VersionFolder], name: str, version: int | None) -> VersionFolder:
@@ -87,25 +156,29 @@ def _rollback_target(folders: list[VersionFolder], name: str, version: int | Non
     raise UsageError(f"'{name}' has no version {version}", hint=f"its versions: {listed}")
 
 
-def _check_fits(config: Any, target: VersionFolder, name: str) -> None:
+def check_fits(config: Any, target: VersionFolder, name: str) -> None:
     """Raise RepositoryInvalid or ConversionFailed unless the server would load the version."""
-    for backend in BACKENDS.values():
-        if config.backend == backend.BACKEND:
-            signature = backend.published_signature(target.path)
-            if signature is None:
-                raise RepositoryInvalid(f"version {target.number} of '{name}' has no model", where=str(target.path))
-            found = [problem for problem in backend.misfits(config, signature, name) if not problem.omitted]
-            if found:
-                what = f"version {target.number} of '{name}' does not fit the configuration: "
-                raise RepositoryInvalid(what + "; ".join(map(str, found)), where=str(target.path))
+    if not model_files(target.path):
+        raise RepositoryInvalid(f"version {target.number} of '{name}' has no model", where=str(target.path))
+    row = backend_of(config)
+    if row is None:
+        return
+    backend = row.load()
+    signature = backend.published_signature(target.path, config)
+    if signature is None:  # only the backend's framework could read it
+        return
+    found = [problem for problem in backend.misfits(config, signature, name) if not problem.omitted]
+    if found:
+        what = f"version {target.number} of '{name}' does not fit the configuration: "
+        raise RepositoryInvalid(what + "; ".join(map(str, found)), where=str(target.path))
 
 
-def _free_name(folder: Path, number: str) -> Path:
-    when = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    candidates = (folder / f"{number}-{when}{suffix}" for suffix in ("", *(f"-{n}" for n in range(2, 1000))))
-    return next(path for path in candidates if not path.exists())
-
-
-def _config_of(model_folder: Path) -> Any:
+def config_of(model_folder: Path) -> Any:
     path = model_folder / cfg.CONFIG
     return cfg.read(path) if path.is_file() else cfg.model_config()
+
+
+def record_of(model_folder: Path, number: int) -> dict[str, Any] | None:
+    """The record of a version, where it has one."""
+    path = record_path(model_folder / str(number))
+    return records.read(path) if path else None

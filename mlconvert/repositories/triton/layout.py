@@ -1,6 +1,7 @@
 """What lies where in a Triton model repository, and what a folder must be to be one.
 
 <repository>/<name>/config.pbtxt
+<repository>/<name>/warmup/…                   (and other files that config.pbtxt names, each with a digest in its name)
 <repository>/<name>/<version>/model.onnx       (or a folder model.onnx/ with the graph and its data files)
 <repository>/<name>/<version>/record.json      (beside the graph; servers ignore it)
 """
@@ -8,32 +9,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
-from mlconvert.converter import Option, options_of
+from mlconvert.converter import Option
 from mlconvert.errors import RepositoryInvalid, UsageError, suggest
 from mlconvert.repositories import staging
 from mlconvert.repositories.triton import config as cfg
-from mlconvert.repositories.triton import onnxruntime
+from mlconvert.repositories.triton.backends import backend_for
+from mlconvert.repositories.triton.description import section_options
 from mlconvert.repositories.versions import model_files, plain_versions, version_folders
 
 MARKER = ".mlconvert-repository"  # makes a folder with other things in it a repository
-BACKENDS = MappingProxyType({"onnx": onnxruntime})  # format of the artifact -> the module of what serves it
 
 
 def options(format_name: str) -> dict[str, Option]:
     """What `--set` may say for artifacts of that format."""
-    return options_of(backend_for(format_name).describe)
-
-
-def backend_for(format_name: str) -> Any:
-    if format_name not in BACKENDS:
-        raise UsageError(
-            f"an artifact of the format '{format_name}' cannot be published to Triton",
-            hint=f"convert it first: mlconvert convert … --to {next(iter(BACKENDS))}",
-        )
-    return BACKENDS[format_name]
+    return section_options(backend_for(format_name).load().SECTIONS)
 
 
 def check_repository(repository: Path) -> None:

@@ -227,14 +227,38 @@ def repositories() -> str:
         parts.append(f"\n## {row.name}: {row.title}\n\n")
         if install := _install(row.packages):
             parts.append(f"Install: `{install}`.\n")
-        for name in row.formats:
-            options = [
-                (f"`{option.name}`", _choices(option.type_name), _shown(option.default), option.help)
-                for option in row.load().options(name).values()
-            ]
-            parts.append(f"\nOptions for artifacts of the format `{name}`:\n\n")
-            parts.append(_table(("option", "value", "default", "meaning"), *options))
+        options = {name: row.load().options(name) for name in row.formats}
+        shared = [option for option in options[row.formats[0]].values() if _is_shared(option, options)]
+        if len(options) > 1:
+            parts.append("\nOptions for artifacts of every format, but where its own table says otherwise:\n\n")
+            parts.append(_options(shared))
+        groups: list[tuple[list[Any], list[str]]] = []  # own options, the formats that have them
+        for name, known in options.items():
+            own = [option for option in known.values() if len(options) == 1 or option not in shared]
+            lacking = ", ".join(f"`{option.name}`" for option in shared if option.name not in known)
+            for other, names in groups:
+                if other == [*own, lacking]:
+                    names.append(f"`{name}`")
+                    break
+            else:
+                groups.append(([*own, lacking], [f"`{name}`"]))
+        for (*own, lacking), names in groups:
+            parts.append(f"\nOptions for artifacts of the format {' or '.join(names)}:\n\n")
+            parts.append(_options(own) or "Those above.\n")
+            parts.append(f"\nNot for it: {lacking}.\n" if lacking else "")
     return "".join(parts)
+
+
+def _is_shared(option: Any, options: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether most formats have the very same option."""
+    return sum(known.get(option.name) == option for known in options.values()) > len(options) / 2
+
+
+def _options(options: Iterable[Any]) -> str:
+    rows = [
+        (f"`{option.name}`", _choices(option.type_name), _shown(option.default), option.help) for option in options
+    ]
+    return _table(("option", "value", "default", "meaning"), *rows)
 
 
 # --- exit codes and the API ---

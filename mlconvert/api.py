@@ -150,7 +150,7 @@ def verify_report(
 
     started, observer = time.monotonic(), observer or unwatched
     if candidate is None:
-        return prove_by_rows(reference, rtol=rtol, atol=atol, observer=observer, started=started)
+        return prove_by_rows(reference, rtol=rtol, atol=atol, trust=trust, observer=observer, started=started)
     return prove_against(
         reference,
         candidate,

@@ -328,11 +328,12 @@ def test_every_block_says_what_it_is():
 def test_recipes_validate(block, tmp_path):
     path = tmp_path / "recipe.yaml"
     text = block.text
-    if "targets:" not in text:
+    if "targets:" not in text and "ensemble:" not in text:
         text += "targets: {one: {steps: [onnx]}}\n"
     path.write_text(text, encoding="utf-8")
     recipe = load_recipe(path)
-    for target in recipe.targets:
+    members = recipe.ensemble.members if recipe.ensemble else ()
+    for target in (*recipe.targets, *(member.target for member in members)):
         for step in target.steps:
             rows = [row for row in CONVERTERS if row.name == step.name]
             assert rows, f"there is no step {step.name}"
@@ -341,7 +342,7 @@ def test_recipes_validate(block, tmp_path):
         if target.publish:
             row = next(row for row in REPOSITORIES if row.name == target.publish.to)
             assert set(target.publish.options) <= {name for form in row.formats for name in row.load().options(form)}
-    assert yaml.safe_load(text)["targets"].keys() == {target.name for target in recipe.targets}
+    assert yaml.safe_load(text).get("targets", {}).keys() == {target.name for target in recipe.targets}
 
 
 @pytest.mark.parametrize("block", _blocks("python"), ids=lambda block: block.where)

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import Abort, Exit, TyperException
 
-from mlconvert.cli import convert, doctor, inspect, repositories, routes, samples, verify
+from mlconvert.cli import convert, deploy, doctor, inspect, lint, repositories, routes, samples, verify
 from mlconvert.cli import run as run_command
 from mlconvert.errors import MlconvertError, UsageError
 from mlconvert.version import __version__
@@ -35,6 +35,9 @@ COMMANDS: tuple[tuple[str, Callable[..., Any], str], ...] = (
     ("publish", repositories.publish, "Publish an artifact as a new version."),
     ("versions", repositories.versions, "List the versions of a published model."),
     ("rollback", repositories.rollback, "Go back to an older version."),
+    ("labels", repositories.labels, "Label versions, and serve those (A/B)."),
+    ("lint", lint.lint, "Find what a server would trip over in a repository."),
+    ("deploy", deploy.deploy, "Write files that start a server for a repository."),
 )
 
 

@@ -14,7 +14,12 @@ def run(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe (.yaml).")],
     target: Annotated[
         list[str] | None,
-        typer.Option("--target", metavar="NAME", help="Only this target. Repeatable.", show_default=False),
+        typer.Option(
+            "--target",
+            metavar="NAME",
+            help="Only this target, or model of an ensemble. Repeatable.",
+            show_default=False,
+        ),
     ] = None,
     out: Annotated[
         Path | None,

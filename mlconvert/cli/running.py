@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from mlconvert.errors import MlconvertError, UsageError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from mlconvert.execution.planned import PlannedRun
     from mlconvert.recipe import Recipe
 
@@ -42,7 +44,7 @@ def run_and_tell(
         if dry_run:
             show_plan(planned, as_json=as_json)
             return 0
-        with progress([target.spec.name for target in planned.targets]) as observer:
+        with progress(planned.names) as observer:
             report = execute(planned, jobs=jobs, observer=observer)
     return tell(report, reports, as_json=as_json)
 
@@ -51,8 +53,8 @@ def _check_reports_apart(paths: list[Path], planned: PlannedRun) -> None:
     """Refuse a report in the place of a model, or in a folder that is to hold nothing but an output."""
     for path in paths:
         place = path.absolute()
-        taken = place.resolve() in {file.resolve() for file in planned.source.files}
-        for each in (target.destination for target in planned.targets):
+        taken = place.resolve() in {file.resolve() for file in planned.source_files}
+        for each in planned.destinations:
             taken |= place in (each.main, each.record) or (each.whole and each.out in place.parents)
         if taken:
             paths.remove(path)  # for this refusal is not to be reported there either
@@ -123,7 +125,23 @@ def show_plan(planned: PlannedRun, *, as_json: bool) -> None:
             console.print(f"  {number}. {step['name']:<14} {step['title']}")
             if given:
                 console.print(Text(f"     {given}", "dim"))
-        console.print(Text.assemble(("  verify  ", "dim"), "each step" if target["verify"] else "no"))
-        console.print(Text.assemble(("  result  ", "dim"), target["path"]))
-        if target["publish"]:
-            console.print(Text.assemble(("  publish ", "dim"), target["publish"]))
+        if "source" in target:
+            console.print(Text.assemble(("  of      ", "dim"), target["source"]))
+        _show_end(console, target, "each step")
+    if whole := data.get("ensemble"):
+        console.print(Text("ensemble", "bold"))
+        if whole["split"]:
+            step = "its last step" if whole["split"] == "last" else f"its step '{whole['split']}'"
+            console.print(f"  the pipeline, split before {step}")
+        for edge in whole["edges"]:
+            console.print(f"  {edge['from']:<24} -> {edge['to']:<24} {edge['tensor']}".rstrip())
+        _show_end(console, whole, "the whole")
+
+
+def _show_end(console: Console, entry: Mapping[str, Any], verified: str) -> None:
+    from rich.text import Text
+
+    console.print(Text.assemble(("  verify  ", "dim"), verified if entry["verify"] else "no"))
+    console.print(Text.assemble(("  result  ", "dim"), entry["path"]))
+    if entry["publish"]:
+        console.print(Text.assemble(("  publish ", "dim"), entry["publish"]))

@@ -47,7 +47,11 @@ def write_report(report: Mapping[str, Any], path: Path) -> None:
     OutOfResources when the disk is full.
     """
     check_report_path(path)
-    text = _text(report, path.suffix.lower())
+    write_text(_text(report, path.suffix.lower()), path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a report's text; the file appears whole or not at all, and raises as `write_report` does."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _replace(path, text.encode("utf-8", "backslashreplace"))

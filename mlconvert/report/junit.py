@@ -36,13 +36,13 @@ def render(report: Mapping[str, Any]) -> str:
     """The XML document, with a line feed at its end."""
     suites = [(target, list(_cases(target))) for target in report["targets"]]
     every = [case for _, cases in suites for case in cases]
-    root = ET.Element("testsuites", {"name": "mlconvert", **_totals(every, report["seconds"])})
+    root = ET.Element("testsuites", {"name": "mlconvert", **totals(every, report["seconds"])})
     for target, cases in suites:
         time = sum(case.seconds for case in cases)
-        suite = ET.SubElement(root, "testsuite", {"name": _writable(target["name"]), **_totals(cases, time)})
+        suite = ET.SubElement(root, "testsuite", {"name": _writable(target["name"]), **totals(cases, time)})
         _properties(suite, report, target)
         for case in cases:
-            _case(suite, f"mlconvert.{target['name']}", case)
+            add_case(suite, f"mlconvert.{target['name']}", case)
     ET.indent(root)
     return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
@@ -100,7 +100,8 @@ def _details(parity: Mapping[str, Any], output: Mapping[str, Any]) -> str:
     return "\n".join(rows)
 
 
-def _totals(cases: list[Case], seconds: float) -> dict[str, str]:
+def totals(cases: list[Case], seconds: float) -> dict[str, str]:
+    """The attributes of a suite."""
     kinds = [case.kind for case in cases]
     counts = {"failures": kinds.count("failure"), "errors": kinds.count("error"), "skipped": kinds.count("skipped")}
     return {"tests": str(len(cases)), **{key: str(value) for key, value in counts.items()}, "time": f"{seconds:.3f}"}
@@ -123,7 +124,8 @@ def _properties(suite: ET.Element, report: Mapping[str, Any], target: Mapping[st
             ET.SubElement(properties, "property", {"name": _writable(name), "value": _writable(str(value))})
 
 
-def _case(suite: ET.Element, owner: str, case: Case) -> None:
+def add_case(suite: ET.Element, owner: str, case: Case) -> None:
+    """Add a case to a suite, with whatever XML cannot hold replaced."""
     attributes = {"classname": _writable(owner), "name": _writable(case.name), "time": f"{case.seconds:.3f}"}
     element = ET.SubElement(suite, "testcase", attributes)
     if case.kind is None:

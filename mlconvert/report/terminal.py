@@ -49,7 +49,8 @@ def _target(console: Console, report: Mapping[str, Any], target: Mapping[str, An
     if error:
         _error(console, error)
     if target["ok"] and target["path"]:
-        _line(console, Text(f"  {target['path']}  ({numbers.size(target['bytes'])})"))
+        size = f"  ({numbers.size(target['bytes'])})" if target["bytes"] is not None else ""  # a server's has none
+        _line(console, Text(f"  {target['path']}{size}"))
     if target.get("published"):
         _line(console, Text(f"  published to {verdicts.published(target)}"))
         _line(console, Text(f"  {target['published']['repository']}"))

@@ -51,6 +51,11 @@ def route(report: Mapping[str, Any], target: Mapping[str, Any], arrow: str = " â
     source = report["source"]["format"] or "?"  # the run ended before it was recognised
     if is_comparison(target):
         return f"{target['format']} against {source}"
+    first = target["steps"][0]["converter"] if target["steps"] else ""
+    if source == target["format"] == "ensemble" == first:  # of models that each have a source of their own
+        return "the chain of its models"
+    if source == "ensemble" and target["format"] != source:
+        source = first.partition("->")[0].partition(":")[0]
     return arrow.join([source, *(step_name(step["converter"]) for step in target["steps"])])
 
 

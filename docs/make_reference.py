@@ -178,6 +178,9 @@ def _install(packages: Iterable[Any]) -> str:
     return install_command(needed)
 
 
+_LOCATIONS = {"torch": "`package.module:factory`", "triton": "`triton://host:port/name`"}  # of what is not a file
+
+
 def formats() -> str:
     from mlconvert.converters import CONVERTERS
     from mlconvert.formats import FORMATS
@@ -188,7 +191,7 @@ def formats() -> str:
     run = {row.format for row in RUNNERS}
     leads, ends = [], []
     for row in FORMATS:
-        suffixes = " ".join(f"`{suffix}`" for suffix in row.suffixes) or "`package.module:factory`"
+        suffixes = " ".join(f"`{suffix}`" for suffix in row.suffixes) or _LOCATIONS.get(row.name, "")
         targets = reachable(row.name, CONVERTERS)
         if targets:
             kinds = [f"{name} (passes)" if name == row.name else name for name in targets]
@@ -255,9 +258,7 @@ def _is_shared(option: Any, options: Mapping[str, Mapping[str, Any]]) -> bool:
 
 
 def _options(options: Iterable[Any]) -> str:
-    rows = [
-        (f"`{option.name}`", _choices(option.type_name), _shown(option.default), option.help) for option in options
-    ]
+    rows = [(f"`{option.name}`", _choices(option.type_name), _shown(option.default), option.help) for option in options]
     return _table(("option", "value", "default", "meaning"), *rows)
 
 

@@ -38,7 +38,7 @@ def answers_as_proven(repository: Path, *names: str) -> dict[str, dict[str, Any]
     """Nothing is found, and every row was answered alike over both protocols; the entries by name."""
     findings, entries = serve_findings(repository)
     assert findings == ()
-    assert [entry["name"] for entry in entries] == sorted(names)
+    assert sorted(entry["name"] for entry in entries) == sorted(names)
     for entry in entries:
         for protocol in ("http", "grpc"):
             assert entry[protocol]["ok"], entry
@@ -97,6 +97,16 @@ def test_the_transformer_is_served_with_both_axes_dynamic(here, capsys, trained,
         inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
         (wanted,) = session.run(["logits"], inputs)
         loads(repository, answers={"tiny_transformer": (inputs, {"logits": wanted})})
+
+
+def test_an_ensemble_is_served(here, capsys, trained):
+    for file in ("churn.skops", "churn.csv"):
+        shutil.copyfile(trained(file), here / "fixtures" / "models" / file)
+    run(capsys, "run", "recipes/churn_parts.yaml")
+    parts = ("churn_parts", "churn_parts_model", "churn_parts_preprocessing")
+    served = answers_as_proven(here / "build/churn_parts/repository", *parts)
+    assert served["churn_parts"]["backend"] == "ensemble"
+    assert served["churn_parts_model"]["backend"] == "onnxruntime"
 
 
 # --- what cannot be converted, by the python backend ---

@@ -92,6 +92,9 @@ def _show(report: Mapping[str, Any], console: Console) -> None:
     for model in report["models"]:
         for entry in model["served"] or []:
             console.print(Text(f"{entry['name']}/{entry['version']}: {_served(entry)}"))
+    stood_in = {entry["stand_in"] for model in report["models"] for entry in model["served"] or [] if entry["stand_in"]}
+    for name in sorted(stood_in):
+        console.print(Text(f"this server has no backend of its own for it: {name} stood in", "dim"))
     levels = [found["level"] for found in report["findings"]]
     counts = [_count(levels.count(level), word) for level, word in _WORDS.items() if level in levels]
     told = ", ".join(counts) or "nothing found"
@@ -115,5 +118,4 @@ def _served(entry: Mapping[str, Any]) -> str:
             parts.append(f"{name} not compared")
         else:
             parts.append(f"{name} {'ok' if parity['ok'] else 'differs'} ({parity['samples']} rows)")
-    instead = entry.get("stand_in")
-    return ", ".join(parts) + (f"; {instead} stood in for the backend" if instead else "")
+    return ", ".join(parts)

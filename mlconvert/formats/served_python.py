@@ -49,7 +49,8 @@ class ServedModel:
 
 
 def is_triton_python(content: Content) -> bool:
-    return content.head.startswith(MARK)
+    """True for a model.py of ours; raises ConversionFailed for one whose constants cannot be read."""
+    return content.head.startswith(MARK) and bool(read_served(content.path).kind)
 
 
 def read_served(path: Path) -> ServedModel:

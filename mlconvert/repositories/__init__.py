@@ -1,12 +1,14 @@
 """Serving layouts on disk, one row a server. A row names a module, which is imported when the row is used.
 
-The module has four functions:
+The module has five functions:
 
     options(format_name) -> dict[str, Option]                      # what `--set` may say
-    publish(artifact, repository, name, *, version, options, write_record) -> PublishedVersion
+    publish(artifact, repository, name, *, version, options, record, keep, server) -> PublishedVersion
     versions(repository, name) -> tuple[Version, ...]              # oldest first
-    rollback(repository, name, version=None) -> RolledBack
+    rollback(repository, name, version=None, *, server) -> RolledBack
+    label(repository, name, put, remove, *, every, server) -> Labelled
 
+`server` is a running server that has to take the change (`mlconvert.repositories.trials`), or None.
 `mlconvert.repositories.versions` holds what they share.
 """
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 BATCH = "batch"
+# Parameters of an ensemble's configuration: a list (JSON) of tensors that are one number a row to the model, no axis at
+# all. Other models say so by a reshape, which the server takes for an inconsistency along an ensemble's edges.
+SCALARS: Mapping[str, str] = {"input": "mlconvert.scalar_inputs", "output": "mlconvert.scalar_outputs"}
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Served:
 def served_model(metadata: Mapping[str, Any], config: Mapping[str, Any]) -> Served:
     """Raises RepositoryInvalid for a tensor of a dtype that mlconvert does not know."""
     rows = int(config.get("max_batch_size", 0))
-    reshapes = {side: _reshapes(config.get(side, [])) for side in ("input", "output")}
+    reshapes = {side: _scalars(config, side) | _reshapes(config.get(side, [])) for side in ("input", "output")}
     sides = [
         tuple(_spec(tensor, reshapes[side].get(tensor["name"]), batches=rows > 0) for tensor in metadata[f"{side}s"])
         for side in ("input", "output")
@@ -125,6 +128,16 @@ def _reshapes(tensors: Sequence[Mapping[str, Any]]) -> dict[str, Reshape]:
         for tensor in tensors
         if tensor.get("reshape") is not None
     }
+
+
+def _scalars(config: Mapping[str, Any], side: str) -> dict[str, Reshape]:
+    told = config.get("parameters", {}).get(SCALARS[side], {}).get("string_value") or "[]"
+    try:
+        names = json.loads(told)
+    except ValueError:
+        names = []
+    dims = {tensor["name"]: tuple(int(dim) for dim in tensor.get("dims", ())) for tensor in config.get(side, [])}
+    return {name: Reshape((1,), ()) for name in names if isinstance(name, str) and dims.get(name) == (1,)}
 
 
 def _spec(tensor: Mapping[str, Any], reshape: Reshape | None, *, batches: bool) -> TensorSpec:

@@ -5,10 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import grpc  # type: ignore[import-untyped, unused-ignore]
-from google.protobuf import json_format
-from tritonclient.grpc import service_pb2, service_pb2_grpc
-
 from mlconvert.errors import RepositoryInvalid
 from mlconvert.serving.protocol import ModelState
 from mlconvert.serving.reasons import reason_of
@@ -27,42 +23,46 @@ class GrpcClient:
     protocol = "grpc"
 
     def __init__(self, address: str, *, seconds: float) -> None:
+        import grpc
+        from tritonclient.grpc import service_pb2, service_pb2_grpc
+
         self.address = address
         self._seconds = seconds
+        self._messages: Any = service_pb2
         self._channel = grpc.insecure_channel(address, options=OURS)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
     def live(self) -> bool:
         try:
-            return bool(self._ask("ServerLive", service_pb2.ServerLiveRequest()).live)
+            return bool(self._ask("ServerLive", self._messages.ServerLiveRequest()).live)
         except RepositoryInvalid:
             return False
 
     def ready(self, model: str | None = None, version: str | None = None) -> bool:
         try:
             if model is None:
-                return bool(self._ask("ServerReady", service_pb2.ServerReadyRequest()).ready)
-            asked = service_pb2.ModelReadyRequest(name=model, version=version or "")
+                return bool(self._ask("ServerReady", self._messages.ServerReadyRequest()).ready)
+            asked = self._messages.ModelReadyRequest(name=model, version=version or "")
             return bool(self._ask("ModelReady", asked).ready)
         except RepositoryInvalid:
             return False
 
     def load(self, name: str) -> None:
-        self._ask("RepositoryModelLoad", service_pb2.RepositoryModelLoadRequest(model_name=name))
+        self._ask("RepositoryModelLoad", self._messages.RepositoryModelLoadRequest(model_name=name))
 
     def unload(self, name: str) -> None:
-        self._ask("RepositoryModelUnload", service_pb2.RepositoryModelUnloadRequest(model_name=name))
+        self._ask("RepositoryModelUnload", self._messages.RepositoryModelUnloadRequest(model_name=name))
 
     def index(self) -> tuple[ModelState, ...]:
-        answer = self._ask("RepositoryIndex", service_pb2.RepositoryIndexRequest())
+        answer = self._ask("RepositoryIndex", self._messages.RepositoryIndexRequest())
         return tuple(ModelState(row.name, row.version, row.state, reason_of(row.reason)) for row in answer.models)
 
     def server(self) -> dict[str, Any]:
-        answer = self._ask("ServerMetadata", service_pb2.ServerMetadataRequest())
+        answer = self._ask("ServerMetadata", self._messages.ServerMetadataRequest())
         return {"name": answer.name, "version": answer.version, "extensions": list(answer.extensions)}
 
     def metadata(self, name: str, version: str | None = None) -> dict[str, Any]:
-        answer = self._ask("ModelMetadata", service_pb2.ModelMetadataRequest(name=name, version=version or ""))
+        answer = self._ask("ModelMetadata", self._messages.ModelMetadataRequest(name=name, version=version or ""))
         return {
             "name": answer.name,
             "versions": list(answer.versions),
@@ -72,7 +72,9 @@ class GrpcClient:
         }
 
     def config(self, name: str, version: str | None = None) -> dict[str, Any]:
-        answer = self._ask("ModelConfig", service_pb2.ModelConfigRequest(name=name, version=version or ""))
+        answer = self._ask("ModelConfig", self._messages.ModelConfigRequest(name=name, version=version or ""))
+        from google.protobuf import json_format
+
         told: dict[str, Any] = _with_numbers(json_format.MessageToDict(answer.config, preserving_proto_field_name=True))
         return told
 
@@ -84,7 +86,7 @@ class GrpcClient:
         version: str | None = None,
         outputs: Sequence[str] | None = None,
     ) -> dict[str, np.ndarray]:
-        request = service_pb2.ModelInferRequest(model_name=name, model_version=version or "")
+        request = self._messages.ModelInferRequest(model_name=name, model_version=version or "")
         for called, array in inputs.items():
             tensor = request.inputs.add(name=called, datatype=wire_dtype(array))
             tensor.shape.extend(array.shape)
@@ -103,16 +105,19 @@ class GrpcClient:
         self._channel.close()
 
     def _ask(self, method: str, request: Any) -> Any:
+        import grpc
+
         try:
             return getattr(self._stub, method)(request, timeout=self._seconds)
         except grpc.RpcError as error:
             raise self._failure(error) from error
 
     def _failure(self, error: Any) -> RepositoryInvalid:
-        where, told = f"grpc://{self.address}", error.details() or str(error.code())
-        if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+        code: str = error.code().name
+        where, told = f"grpc://{self.address}", error.details() or code
+        if code == "DEADLINE_EXCEEDED":
             return RepositoryInvalid(f"the Triton server at {self.address} does not answer in time", where=where)
-        if error.code() == grpc.StatusCode.UNAVAILABLE and ("connect" in told.lower() or "socket" in told.lower()):
+        if code == "UNAVAILABLE" and ("connect" in told.lower() or "socket" in told.lower()):
             return RepositoryInvalid(f"the Triton server at {self.address} is down: {told}", where=where)
         return RepositoryInvalid(reason_of(told), where=where)
 

@@ -169,6 +169,18 @@ def test_a_folder_that_is_no_repository(lint, tmp_path):
     assert "does not look like a model repository" in told
 
 
+def test_serve_says_what_the_server_refuses_and_what_could_not_be_compared(models, lint):
+    """These have no record, so that their answers have nothing to be compared with: exit code 6, not 0."""
+    code, out, _ = lint(models, "--serve", "--model", "numbers")
+    assert code == 6
+    assert "unchecked  no-record" in out
+    edit(models / "texts/config.pbtxt", "dims: [2]", "dims: [3]")
+    report = report_of(lint, models, "--serve", "--model", "texts")
+    assert report["exit_code"] == 8
+    assert [one["code"] for one in report["findings"]] == ["load-failed", "shape-mismatch"]
+    assert "the model configuration specifies" in report["findings"][0]["message"]
+
+
 def test_a_running_server_tells_what_it_could_not_load(lint, triton_server, tmp_path):
     root, http = triton_server.root, triton_server.clients[0]
     publish(make_model(tmp_path / "m.onnx"), root, "loaded")

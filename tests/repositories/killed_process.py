@@ -11,6 +11,7 @@ what a server that is made up does: "takes", "does not load", "answers wrongly".
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import json
 import os
@@ -25,6 +26,7 @@ from mlconvert.errors import MlconvertError, ParityFailed, RepositoryInvalid
 from mlconvert.onnx_model.files import onnx_artifact
 from mlconvert.repositories.trials import Change
 from mlconvert.repositories.triton import label, publish, rollback
+from mlconvert.repositories.triton.backends import backend_for
 
 CALLS = ("link", "mkdir", "rename", "replace", "rmdir", "unlink")
 
@@ -89,7 +91,15 @@ def act(repository: Path, case: dict[str, Any]) -> None:
         label(repository, name, arguments.get("put", {}), arguments.get("remove", ()), server=server)
 
 
+def warm() -> None:
+    """Import here what each child would import."""
+    for name in ("google.protobuf.text_format", "tritonclient.grpc.model_config_pb2"):
+        importlib.import_module(name)
+    backend_for("onnx").load()
+
+
 def main() -> None:
+    warm()
     start, place, case = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
     place.mkdir()
     for limit in itertools.count(1):

@@ -977,7 +977,7 @@ FILES: tuple[Case, ...] = (
         lambda tree: tree.update({MODEL: (tree[MODEL] or b"")[:60]}),
     ),
     bad("other-model-file", "model-file-missing", "the model has another name", move(MODEL, "@/1/network.onnx")),
-    good("python", "a python model", base=python_tree, warns="pycache"),
+    good("python", "a python model", base=python_tree),
     bad(
         "python-syntax",
         "python-syntax",
@@ -1148,7 +1148,7 @@ ENSEMBLES: tuple[Case, ...] = (
         ),
         base=ensemble_tree,
     ),
-    bad("ensemble-no-version", "no-version", "no version folder", drop("@/1"), base=ensemble_tree),
+    bad("ensemble-no-version", "no-version", "an ensemble without a version folder", drop("@/1"), base=ensemble_tree),
     bad("ensemble-no-member", "ensemble-member", "a member is missing", drop("@-second"), base=ensemble_tree),
     bad(
         "ensemble-itself",
@@ -1240,7 +1240,7 @@ ENSEMBLES: tuple[Case, ...] = (
     bad(
         "ensemble-version",
         "ensemble-version",
-        "a version that is not there",
+        "a version of a member that is not there",
         edit("model_version: -1", "model_version: 7"),
         base=ensemble_tree,
     ),

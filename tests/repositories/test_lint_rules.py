@@ -84,6 +84,12 @@ def test_a_model_with_weights_in_a_file_of_their_own_lints_clean(make_model, tmp
     assert lint(tmp_path / "models") == ()
 
 
+def test_a_forest_for_fil_lints_clean(trained, tmp_path):
+    path = trained("breast_cancer.txt")
+    publish(Artifact("lightgbm", str(path), (path,)), tmp_path / "models", "m")
+    assert lint(tmp_path / "models", release="26.06") == ()
+
+
 DTYPES = sorted(onnxruntime.ABILITIES.dtypes)
 SHAPES = st.lists(st.sampled_from([1, 3, "batch", "time", None]), max_size=3).map(tuple)
 TENSORS = st.dictionaries(st.sampled_from("abcd"), st.tuples(st.sampled_from(DTYPES), SHAPES), min_size=1, max_size=3)
@@ -253,6 +259,24 @@ def test_backends_that_come_and_go(tmp_path, heading, release, expected):
     folder.mkdir(parents=True)
     (folder.parent / CONFIG).write_text(heading)
     assert {one.code for one in lint(tmp_path / "models", release=release)} == expected
+
+
+@pytest.mark.parametrize(
+    ("pin", "release", "expected"),
+    [
+        ("numpy==2.4.1", "24.10", ["release-numpy"]),
+        ("numpy==1.26.4", "24.10", []),
+        ("numpy==2.4.1", "26.06", []),
+        ("numpy==2.4.1", None, []),
+    ],
+)
+def test_a_python_model_that_asks_for_numpy_2(tmp_path, pin, release, expected):
+    folder = tmp_path / "models/m/1"
+    folder.mkdir(parents=True)
+    (folder.parent / CONFIG).write_text('backend: "python"')
+    (folder / "model.py").write_text("class TritonPythonModel:\n    def execute(self, requests): ...\n")
+    (folder / "requirements.txt").write_text(f"# What model.py needs\nscipy==1.17.0\n{pin}\n")
+    assert [one.code for one in lint(tmp_path / "models", release=release)] == expected
 
 
 # --- what is no repository ---

@@ -1,7 +1,7 @@
 """The backends beside onnxruntime and python: what they are given, and what they are not.
 
-Golden files lie in `golden/`; MLCONVERT_WRITE_GOLDEN=1 writes them anew (look at the difference). The repositories load
-in a real server, in which stand-ins answer for the backends themselves.
+Golden files lie in `golden/backends/`; MLCONVERT_WRITE_GOLDEN=1 writes them anew (look at the difference). The
+repositories load in a real server, in which stand-ins answer for the backends themselves.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from mlconvert.repositories.triton import publish
 from mlconvert.repositories.triton.backends import BACKENDS, backend_for, backend_of, fil, openvino, pytorch, tensorrt
 from mlconvert.signature import Signature, TensorSpec
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parent / "golden" / "backends"
 
 
 def signature(inputs: dict[str, tuple[str, tuple]], outputs: dict[str, tuple[str, tuple]]) -> Signature:
@@ -120,7 +120,15 @@ def test_every_format_of_the_table_can_be_published() -> None:
     assert set(formats) == set(REPOSITORIES[0].formats)
     for row in BACKENDS:
         module = row.load()
-        for name in ("SECTIONS", "describe", "placed_files", "signature_of", "published_signature", "misfits"):
+        for name in (
+            "ABILITIES",
+            "SECTIONS",
+            "describe",
+            "placed_files",
+            "signature_of",
+            "published_signature",
+            "misfits",
+        ):
             assert hasattr(module, name), f"{row.module} has no {name}"
 
 

@@ -2,6 +2,7 @@
 
 The module has
 
+    ABILITIES                                                 # what the sections and the linter know of it
     SECTIONS                                                  # what its configurations are made of, and their options
     describe(signature, name, *, artifact=None, record=None, repository=None, **options) -> Description
     placed_files(artifact) -> dict[str, Path]                 # path in the version folder -> source, main file first

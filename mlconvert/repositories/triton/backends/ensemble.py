@@ -5,6 +5,7 @@ A version folder holds `ensemble.json` and the record, which the server ignores:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from mlconvert.repositories.triton import ensembles
 from mlconvert.repositories.triton.config import TYPES, Contradiction
 from mlconvert.repositories.triton.description import Abilities, Description, Draft, Section, compose
 from mlconvert.repositories.triton.sections.policies import policies
+from mlconvert.serving.described import SCALARS
 from mlconvert.signature import Signature, TensorSpec
 
 ABILITIES = Abilities(backend="", platform=ensembles.PLATFORM, dtypes=frozenset(TYPES))
@@ -62,7 +64,23 @@ def scheduling(
         draft.config.ensemble_scheduling.step.add(
             model_name=step.model, model_version=ensembles.NEWEST, input_map=step.inputs, output_map=step.outputs
         )
+    _tell_scalars(draft)
     draft.comments.append("Its steps take the newest version of each model, whichever that is.")
+
+
+def _tell_scalars(draft: Draft) -> None:
+    """Which tensors are one number a row: to the server's clients they are columns, and no reshape may say so here."""
+    config = draft.config
+    if config.max_batch_size == 0:
+        return
+    for side, specs, configured in (
+        ("input", draft.signature.inputs, config.input),
+        ("output", draft.signature.outputs, config.output),
+    ):
+        columns = {tensor.name for tensor in configured if list(tensor.dims) == [1]}
+        names = [spec.name for spec in specs if len(spec.shape) == 1 and spec.name in columns]
+        if names:
+            config.parameters[SCALARS[side]].string_value = json.dumps(names)
 
 
 def _as_served(chain: Chain, interfaces: Mapping[str, Interface]) -> Graph:

@@ -28,7 +28,7 @@ from mlconvert.repositories.triton.sections.tensors import tensors
 from mlconvert.signature import Signature, TensorSpec
 
 ABILITIES = Abilities(backend="fil", dtypes=frozenset(("float32",)))
-MAX_BATCH_SIZE = 32768
+MAX_BATCH_SIZE = 4096
 RENAMED_IN = (25, 9)  # the release in which parameters got their names of today
 DOUBLES = (
     "FIL computes in FP32 and the model's thresholds are doubles: a row beside a threshold may take the other branch, "

@@ -32,6 +32,7 @@ TORCHSCRIPT = Abilities(
 AOTI = Abilities(
     backend="pytorch", dtypes=_NUMBERS, platform=PLATFORMS["aotinductor"], kinds=("cpu", "gpu"), batches=False
 )
+ABILITIES = TORCHSCRIPT  # of both, as far as types go
 _INDEXED = re.compile(r".*?__(\d*)")
 _HINT = (
     "let mlconvert record it: mlconvert convert {0} --to torchscript --via freeze --samples FILE -o FOLDER, and "

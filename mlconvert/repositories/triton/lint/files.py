@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ from mlconvert.artifact import file_sha256
 from mlconvert.repositories.triton.checksums import sums_of
 from mlconvert.repositories.triton.findings import Finding
 from mlconvert.repositories.triton.lint.model import ModelFolder, VersionFolder
+
+NUMPY_1_UNTIL = "24.10"  # the last release that was seen to need it [run]
 
 _READABLE, _ENTERABLE = stat.S_IRGRP | stat.S_IROTH, stat.S_IXGRP | stat.S_IXOTH
 
@@ -53,6 +56,22 @@ def python_models(model: ModelFolder) -> Iterator[Finding]:
             what = "the interpreter's cache: a server that polls takes a change there for a new version"
             fix = f"rm -r {model.path / version.name / '__pycache__'}"
             yield model.warning("pycache", None, what, fix, file=f"{version.name}/__pycache__")
+
+
+def python_requirements(model: ModelFolder) -> Iterator[Finding]:
+    """The stub of the python backend of 24.10 reads numpy's arrays by an interface that numpy 2 changed."""
+    if model.backend_name != "python" or model.release is None or model.release > NUMPY_1_UNTIL:
+        return
+    for version in _plain(model):
+        path = model.path / version.name / "requirements.txt"
+        pinned = (
+            re.search(r"^numpy==([0-9]+)", path.read_text("utf-8", "replace"), re.MULTILINE) if path.is_file() else None
+        )
+        if pinned and int(pinned[1]) >= 2:
+            what = f"numpy {pinned[1]} is asked for, and Triton {model.release} passes arrays as numpy 1 has them"
+            fix = "serve it with a newer release, or install numpy<2 there"
+            file = f"{version.name}/requirements.txt"
+            yield model.warning("release-numpy", "numpy", what, fix, file=file)
 
 
 def _python_class(model: ModelFolder, version: VersionFolder, tree: ast.Module, file: str) -> Iterator[Finding]:
@@ -150,4 +169,4 @@ def _below(model: ModelFolder, path: Path) -> str:
     return path.relative_to(model.path).as_posix() if path != model.path else ""
 
 
-RULES = (model_files, python_models, recorded, checksums, access)
+RULES = (model_files, python_models, python_requirements, recorded, checksums, access)

@@ -70,7 +70,8 @@ class TritonPythonModel:
         try:
             rows = pb_utils.get_input_tensor_by_name(request, "input__0").as_numpy()
             # A row is float32 when it comes; the comparison is made in the type of the thresholds.
-            answers = treelite.gtil.predict(self.model, rows.astype(self.model.input_type)).reshape(len(rows), -1)
+            matrix = rows.astype(self.model.input_type)
+            answers = treelite.gtil.predict(self.model, matrix, nthread=1).reshape(len(rows), -1)
             width = int(self.config["output"][0]["dims"][0])
             if self.classifier and not self.probabilities:
                 single = answers.shape[1] == 1

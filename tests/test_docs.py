@@ -313,6 +313,7 @@ def test_options_that_are_mentioned_alone_exist(commands):
     known = {spelling for command in commands.values() for row in command.params for spelling in row.opts}
     others = {
         "--check",
+        "--disable-auto-complete-config",
         "--help",
         "--list",
         "--model-control-mode",

@@ -4,12 +4,14 @@ a real tritonserver.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,18 +114,32 @@ class TritonServer:
 
 
 @pytest.fixture(scope="session")
-def triton_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
-    """The real tritonserver, auto-complete off, started once per worker."""
+def triton_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], TritonServer]]:
+    """A function that gives the real tritonserver of that name, auto-complete off, started once per worker."""
     from mlconvert.serving.client import connect_both
     from mlconvert.serving.home import find_server
     from mlconvert.serving.server import started
 
-    root = tmp_path_factory.mktemp("triton-repository")
-    with started(find_server(), root) as server:
-        clients = connect_both(server.http, server.grpc, seconds=60)
-        yield TritonServer(server, root, clients)
-        for client in clients:
-            client.close()
+    running: dict[str, TritonServer] = {}
+    with contextlib.ExitStack() as stack:
+
+        def server(name: str) -> TritonServer:
+            if name not in running:
+                root = tmp_path_factory.mktemp(f"triton-{name}")
+                process = stack.enter_context(started(find_server(), root))
+                clients = connect_both(process.http, process.grpc, seconds=60)
+                for client in clients:
+                    stack.callback(client.close)
+                running[name] = TritonServer(process, root, clients)
+            return running[name]
+
+        yield server
+
+
+@pytest.fixture(scope="session")
+def triton_server(triton_servers: Callable[[str], TritonServer]) -> TritonServer:
+    """The one that most tests share. A model that it could not load makes it unready as a whole, for good."""
+    return triton_servers("shared")
 
 
 @pytest.fixture
@@ -147,6 +163,7 @@ def loads(triton_server: TritonServer) -> Callable[..., None]:
             for path in models:
                 shutil.copytree(path, triton_server.root / path.name)
             for path in models:
+                _wait_until_unloaded(http, path.name)
                 http.load(path.name)  # raises with the server's reason
                 wait_ready(http, path.name, seconds=30)
             for name, (inputs, outputs) in (answers or {}).items():
@@ -154,10 +171,18 @@ def loads(triton_server: TritonServer) -> Callable[..., None]:
                     _check_answers(f"{name} over {client.protocol}", client.infer(name, inputs), outputs)
         finally:
             for path in reversed(models):
-                http.unload(path.name)  # it goes in the background, and may be loaded anew meanwhile
+                http.unload(path.name)  # it goes in the background
                 shutil.rmtree(triton_server.root / path.name, ignore_errors=True)
 
     return load
+
+
+def _wait_until_unloaded(client: Any, name: str) -> None:
+    """Until the server is done with what an earlier test loaded by that name: one that did both at once crashed."""
+    deadline = time.monotonic() + 20
+    while any(row.name == name and row.state in ("READY", "LOADING", "UNLOADING") for row in client.index()):
+        assert time.monotonic() < deadline, f"the server still has '{name}'"
+        time.sleep(0.02)
 
 
 def _check_answers(what: str, told: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

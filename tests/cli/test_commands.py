@@ -386,7 +386,7 @@ def test_an_unverified_artifact_is_published_with_a_warning(model, here, shell):
     assert "warning: bare.onnx has no record of a verification" in err
 
 
-def test_what_cannot_be_published(made, here, shell):
+def test_what_cannot_be_published(made, here, shell, trained):
     def refused(code: int, *arguments: str) -> str:
         err = shell(code, "publish", *arguments)[1]
         assert not (here / "models").exists()
@@ -398,7 +398,8 @@ def test_what_cannot_be_published(made, here, shell):
     assert "Did you mean 'max_batch_size'?" in refused(2, *good, "--set", "max_batchsize=3")
     assert "expected integer" in refused(2, *good, "--set", "instances=many")
     assert "no step 'onnx'" in refused(2, *good, "--set", "onnx.opset=17")
-    assert "mlconvert convert model.txt --to onnx" in refused(2, "model.txt", *good[1:])
+    shutil.copyfile(trained("churn.skops"), here / "churn.skops")
+    assert "mlconvert convert churn.skops --to onnx" in refused(2, "churn.skops", *good[1:])
     assert "nope does not exist" in refused(2, "nope", *good[1:])
     flip_a_bit(made)
     assert "was changed after its record was written" in refused(8, *good)

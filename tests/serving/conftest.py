@@ -73,8 +73,9 @@ def numbered(tmp_path: Path) -> Callable[..., str]:
 
 
 @pytest.fixture
-def live(triton_server) -> Iterator[SimpleNamespace]:
-    """The server's repository, emptied afterwards, its URLs, and who answers now."""
+def live(triton_servers) -> Iterator[SimpleNamespace]:
+    """A server that is ready as a whole: its repository, emptied afterwards, its URLs, and who answers now."""
+    triton_server = triton_servers("live")
     http, grpc = triton_server.clients
 
     def answering(name: str = "m", version: str | None = None) -> set[int]:

@@ -53,8 +53,13 @@ def gone(check, seconds=10.0) -> bool:
     return not check()
 
 
+SHARED = Path("/dev/shm")
+BEFORE: dict[Path, set[Path]] = {}  # shared memory of the servers that other tests of this process share
+
+
 def left_behind(pid: int, scratch: Path) -> list[Path]:
-    return [*scratch.glob("mlconvert-server-*"), *Path("/dev/shm").glob(f"mlconvert_{pid}_*")]
+    memory = set(SHARED.glob(f"mlconvert_{pid}_*")) - BEFORE[scratch]
+    return [*scratch.glob("mlconvert-server-*"), *memory]
 
 
 @pytest.fixture
@@ -63,6 +68,7 @@ def scratch(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setattr("tempfile.tempdir", None)
+    BEFORE[folder] = set(SHARED.glob(f"mlconvert_{os.getpid()}_*"))
     return folder
 
 

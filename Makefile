@@ -35,7 +35,7 @@ demo: $(VENV)/.demo
 	@echo; echo "The repository that Triton loads as it is:"; find build/breast_cancer/repository -type f | sort
 
 test: $(VENV)/.dev $(SERVER)/.installed lint types
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 3  # on two cores: many tests wait for a server
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -112,6 +112,21 @@ class TritonServer:
     root: Path
     clients: tuple[Any, Any]  # HTTP, gRPC
 
+    def drop(self, *names: str) -> None:
+        """Unload the models, and remove their folders once that is done.
+
+        Triton 24.10 dies by a signal now and then, where models come and go while others are still being unloaded.
+        """
+        http = self.clients[0]
+        for name in names:
+            http.unload(name)
+        deadline = time.monotonic() + 20
+        while any(row.name in names and row.state in ("READY", "LOADING", "UNLOADING") for row in http.index()):
+            assert time.monotonic() < deadline, f"the server still has one of {', '.join(names)}"
+            time.sleep(0.02)
+        for name in names:
+            shutil.rmtree(self.root / name, ignore_errors=True)
+
 
 @pytest.fixture(scope="session")
 def triton_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], TritonServer]]:
@@ -124,7 +139,7 @@ def triton_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callabl
     with contextlib.ExitStack() as stack:
 
         def server(name: str) -> TritonServer:
-            if name not in running:
+            if name not in running or running[name].server.process.poll() is not None:
                 root = tmp_path_factory.mktemp(f"triton-{name}")
                 process = stack.enter_context(started(find_server(), root))
                 clients = connect_both(process.http, process.grpc, seconds=60)
@@ -136,9 +151,12 @@ def triton_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callabl
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def triton_server(triton_servers: Callable[[str], TritonServer]) -> TritonServer:
-    """The one that most tests share. A model that it could not load makes it unready as a whole, for good."""
+    """The one that most tests share; a new one, where a test has ended it.
+
+    A model that it could not load makes it unready as a whole, for good.
+    """
     return triton_servers("shared")
 
 
@@ -163,26 +181,15 @@ def loads(triton_server: TritonServer) -> Callable[..., None]:
             for path in models:
                 shutil.copytree(path, triton_server.root / path.name)
             for path in models:
-                _wait_until_unloaded(http, path.name)
                 http.load(path.name)  # raises with the server's reason
                 wait_ready(http, path.name, seconds=30)
             for name, (inputs, outputs) in (answers or {}).items():
                 for client in triton_server.clients:
                     _check_answers(f"{name} over {client.protocol}", client.infer(name, inputs), outputs)
         finally:
-            for path in reversed(models):
-                http.unload(path.name)  # it goes in the background
-                shutil.rmtree(triton_server.root / path.name, ignore_errors=True)
+            triton_server.drop(*(path.name for path in reversed(models)))
 
     return load
-
-
-def _wait_until_unloaded(client: Any, name: str) -> None:
-    """Until the server is done with what an earlier test loaded by that name: one that did both at once crashed."""
-    deadline = time.monotonic() + 20
-    while any(row.name == name and row.state in ("READY", "LOADING", "UNLOADING") for row in client.index()):
-        assert time.monotonic() < deadline, f"the server still has '{name}'"
-        time.sleep(0.02)
 
 
 def _check_answers(what: str, told: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

@@ -79,8 +79,7 @@ def test_a_recipe_is_served(here, capsys, trained, recipe, triton_server):
             assert target["steps"][0]["parity"]["samples"] == 32
             assert not target["steps"][0]["cached"]
     finally:
-        http.unload(name)
-        shutil.rmtree(triton_server.root / name)
+        triton_server.drop(name)
 
 
 def test_the_transformer_is_served_with_both_axes_dynamic(here, capsys, trained, triton_server, loads):

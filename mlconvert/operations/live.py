@@ -132,6 +132,10 @@ class LiveServer:
                 if not _busy(states) and failed <= {name} and (failed or self._remembers(name)):
                     return
             time.sleep(POLL_SECONDS)
+        # Without strict readiness it is ready whatever it is at. Triton 24.10 was seen to die by a signal where models
+        # were loaded while others were being unloaded.
+        while _busy(self._client.index()) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
 
     def _not_ready(self) -> RepositoryInvalid:
         failed: list[str] = []

@@ -196,6 +196,4 @@ def test_a_running_server_tells_what_it_could_not_load(lint, triton_server, tmp_
         assert "the model configuration specifies" in found["message"]
         assert [model["name"] for model in report["models"]] == ["loaded", "refused"]
     finally:
-        for name in ("loaded", "refused"):
-            http.unload(name)
-            shutil.rmtree(root / name)
+        triton_server.drop("loaded", "refused")

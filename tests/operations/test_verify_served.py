@@ -41,8 +41,7 @@ def small(triton_server, small_onnx):
     (folder / "config.pbtxt").write_text(CONFIG)
     load_model(triton_server.server, triton_server.clients[0], "small")
     yield (f"triton://{triton_server.server.http}/small", f"triton+grpc://{triton_server.server.grpc}/small")
-    triton_server.clients[0].unload("small")
-    shutil.rmtree(folder)
+    triton_server.drop("small")
 
 
 def verify(capsys, *arguments):

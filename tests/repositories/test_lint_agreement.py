@@ -61,7 +61,7 @@ def test_lint_and_the_server_agree(case, triton_server):
         row = DOCS.row(case, told, root)
         assert row in DOCS.PAGE.read_text("utf-8").splitlines(), f"python docs/make_lint_reference.py: {row}"
     finally:
-        http.unload(case.name)
+        triton_server.drop(case.name, *{path.partition("/")[0] for path in case.tree()} - {case.name})
         CASES.remove(root, case)
 
 

@@ -170,9 +170,7 @@ def test_a_model_is_swapped_under_an_ensemble_that_is_served(copy, triton_server
             doubled = client.infer("three", {"rows": rows})["scores"]
             assert abs(doubled - 2 * three.answers(rows)["scores"]).max() < 1e-5
     finally:
-        for name in sorted(names, key=len):
-            http.unload(name)
-            shutil.rmtree(root / name, ignore_errors=True)
+        triton_server.drop(*sorted(names, key=len))
 
 
 def test_publishing_by_hand_needs_the_models_there(published, tmp_path):
@@ -379,6 +377,4 @@ def test_the_server_agrees_about_ensembles(copy, triton_server):
                 loaded = False
             assert loaded == good, label
     finally:
-        for name in sorted(names, key=lambda name: not name.startswith("variant")):
-            http.unload(name)
-            shutil.rmtree(root / name, ignore_errors=True)
+        triton_server.drop(*sorted(names, key=lambda name: not name.startswith("variant")))

@@ -280,6 +280,5 @@ def test_a_client_gets_the_names_of_the_best_classes(
         with urllib.request.urlopen(f"http://{triton_server.server.http}/v2/models/named/infer", body) as answer:
             (output,) = json.loads(answer.read())["outputs"]
     finally:
-        http.unload("named")
-        shutil.rmtree(triton_server.root / "named", ignore_errors=True)
+        triton_server.drop("named")
     assert output["data"] == ["1.000000:0:bénin", "1.000000:1:malin"]

@@ -237,5 +237,4 @@ def test_a_bad_row_fails_alone_and_no_cache_is_written(people, served_people, tm
         assert all("ValueError: Input X contains infinity" in failure for failure in failures)
         assert (triton_server.root / "people/1/__pycache__").is_file()
     finally:
-        client.unload("people")
-        shutil.rmtree(triton_server.root / "people", ignore_errors=True)
+        triton_server.drop("people")

@@ -100,8 +100,5 @@ def live(triton_servers) -> Iterator[SimpleNamespace]:
     )
     import shutil
 
-    for path in list(triton_server.root.iterdir()):
-        if path.is_dir():
-            http.unload(path.name)
-            shutil.rmtree(path)
+    triton_server.drop(*(path.name for path in triton_server.root.iterdir() if path.is_dir()))
     shutil.rmtree(triton_server.root.parent / f".mlconvert-{triton_server.root.name}", ignore_errors=True)

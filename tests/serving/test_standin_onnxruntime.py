@@ -133,11 +133,7 @@ REFUSED = {
 @pytest.fixture
 def server(triton_server):
     yield triton_server
-    import shutil
-
-    for path in list(triton_server.root.iterdir()):
-        triton_server.clients[0].unload(path.name)
-        shutil.rmtree(path)
+    triton_server.drop(*(path.name for path in triton_server.root.iterdir()))
 
 
 @pytest.mark.parametrize("case", REFUSED)

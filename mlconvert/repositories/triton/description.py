@@ -91,6 +91,23 @@ def compose(
     return Description(draft.config, tuple(draft.comments), tuple(draft.warnings), dict(draft.files))
 
 
+def describer(abilities: Abilities, sections: Sequence[Section]) -> Callable[..., Description]:
+    """The `describe` of a backend whose descriptions are what its sections make, and nothing else; see `compose`."""
+
+    def describe(
+        signature: Signature,
+        name: str,
+        *,
+        artifact: Artifact | None = None,
+        record: Mapping[str, Any] | None = None,
+        repository: Path | None = None,
+        **options: Any,
+    ) -> Description:
+        return compose(abilities, sections, signature, name, artifact, record, repository, options)
+
+    return describe
+
+
 def section_options(sections: Sequence[Section]) -> dict[str, Option]:
     """The options of all sections, in their order."""
     return {name: option for section in sections for name, option in options_of(section).items()}

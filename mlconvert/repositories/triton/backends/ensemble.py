@@ -19,7 +19,7 @@ from mlconvert.errors import MlconvertError, RepositoryInvalid
 from mlconvert.repositories.triton import config as cfg
 from mlconvert.repositories.triton import ensembles
 from mlconvert.repositories.triton.config import TYPES, Contradiction
-from mlconvert.repositories.triton.description import Abilities, Description, Draft, Section, compose
+from mlconvert.repositories.triton.description import Abilities, Draft, Section, describer
 from mlconvert.repositories.triton.sections.policies import policies
 from mlconvert.serving.described import SCALARS
 from mlconvert.signature import Signature, TensorSpec
@@ -97,22 +97,7 @@ def _as_served(chain: Chain, interfaces: Mapping[str, Interface]) -> Graph:
 
 
 SECTIONS: tuple[Section, ...] = (scheduling, policies)
-
-
-def describe(
-    signature: Signature,
-    name: str,
-    *,
-    artifact: Artifact | None = None,
-    record: Mapping[str, Any] | None = None,
-    repository: Path | None = None,
-    **options: Any,
-) -> Description:
-    """The complete description of an ensemble whose models are in the repository.
-
-    Raises RepositoryInvalid for what the server would refuse, UsageError for options that contradict each other.
-    """
-    return compose(ABILITIES, SECTIONS, signature, name, artifact, record, repository, options)
+describe = describer(ABILITIES, SECTIONS)
 
 
 def placed_files(artifact: Artifact) -> dict[str, Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from mlconvert.artifact import Artifact
 from mlconvert.errors import RepositoryInvalid
 from mlconvert.formats import external_files
 from mlconvert.repositories.triton.config import TYPES, Contradiction, contradictions, heading_contradictions
-from mlconvert.repositories.triton.description import Abilities, Description, Section, compose
+from mlconvert.repositories.triton.description import Abilities, Section, describer
 from mlconvert.repositories.triton.sections import COMMON
 from mlconvert.repositories.triton.sections.accelerators import accelerators
 from mlconvert.repositories.triton.sections.onnxruntime_sessions import sessions
@@ -19,22 +18,7 @@ from mlconvert.signature import Signature
 MODEL_FILE = "model.onnx"
 ABILITIES = Abilities(backend="onnxruntime", dtypes=frozenset(TYPES) - {"bfloat16"})
 SECTIONS: tuple[Section, ...] = (*COMMON, sessions, accelerators)
-
-
-def describe(
-    signature: Signature,
-    name: str,
-    *,
-    artifact: Artifact | None = None,
-    record: Mapping[str, Any] | None = None,
-    repository: Path | None = None,
-    **options: Any,
-) -> Description:
-    """The complete description of a model with that signature.
-
-    Raises RepositoryInvalid for what the server would refuse, UsageError for options that contradict each other.
-    """
-    return compose(ABILITIES, SECTIONS, signature, name, artifact, record, repository, options)
+describe = describer(ABILITIES, SECTIONS)
 
 
 # --- the model's files ---

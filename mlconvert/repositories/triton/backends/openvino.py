@@ -7,7 +7,6 @@ shorter batches up, or refuses them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,7 +21,7 @@ from mlconvert.repositories.triton.config import (
     not_negative,
     positive,
 )
-from mlconvert.repositories.triton.description import Abilities, Description, Draft, Section, compose
+from mlconvert.repositories.triton.description import Abilities, Draft, Section, describer
 from mlconvert.repositories.triton.sections import COMMON
 from mlconvert.repositories.triton.sections.tensors import tensors
 from mlconvert.signature import Signature
@@ -95,22 +94,7 @@ def _parameters(
 
 
 SECTIONS: tuple[Section, ...] = (_tensors, *(section for section in COMMON if section is not tensors), _parameters)
-
-
-def describe(
-    signature: Signature,
-    name: str,
-    *,
-    artifact: Artifact | None = None,
-    record: Mapping[str, Any] | None = None,
-    repository: Path | None = None,
-    **options: Any,
-) -> Description:
-    """The complete description of a model with that signature.
-
-    Raises RepositoryInvalid for what the server would refuse, UsageError for options that contradict each other.
-    """
-    return compose(ABILITIES, SECTIONS, signature, name, artifact, record, repository, options)
+describe = describer(ABILITIES, SECTIONS)
 
 
 def placed_files(artifact: Artifact) -> dict[str, Path]:

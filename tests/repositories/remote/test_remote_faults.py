@@ -14,8 +14,7 @@ import pytest
 from mlconvert.errors import MlconvertError, OutOfResources, RepositoryInvalid
 from mlconvert.repositories.triton import config as cfg
 from mlconvert.repositories.triton import publish as publish_locally
-from mlconvert.repositories.triton import remote_claims
-from mlconvert.repositories.triton.remote import label, publish, rollback, versions
+from mlconvert.repositories.triton.remote import claims, label, publish, rollback, versions
 
 from .conftest import Killed
 
@@ -95,7 +94,7 @@ def test_what_the_dead_left_is_removed_after_a_while(make_model, repository, con
     assert "team/.mlconvert-models/m/2.json" in content()
     publish(make_model("3.onnx", scale=3.0), repository, "m")
     assert any(key.startswith("team/models/m/2/") for key in content()), "it may be alive"
-    monkeypatch.setattr(remote_claims, "LEASE_SECONDS", 0.0)
+    monkeypatch.setattr(claims, "LEASE_SECONDS", 0.0)
     publish(make_model("4.onnx", scale=4.0), repository, "m")
     assert not any(key.startswith(("team/models/m/2/", "team/.mlconvert-")) for key in content())
     assert [row.number for row in versions(repository, "m")] == [1, 3, 4]
@@ -108,7 +107,7 @@ def test_the_dead_of_after_the_commit_are_finished(make_model, repository, conte
         publish(make_model("2.onnx", scale=2.0), repository, "m")
     fate.lives_on()
     assert list(served("m")) == [2]
-    monkeypatch.setattr(remote_claims, "LEASE_SECONDS", 0.0)
+    monkeypatch.setattr(claims, "LEASE_SECONDS", 0.0)
     assert rollback(repository, "m").version == 1
     publish(make_model("3.onnx", scale=3.0), repository, "m")
     assert [row.number for row in versions(repository, "m")] == [1, 2, 3], "it was published: it is never removed"
@@ -117,7 +116,7 @@ def test_the_dead_of_after_the_commit_are_finished(make_model, repository, conte
 def test_one_that_lost_its_claim_stops(make_model, repository, monkeypatch, content, served):
     """A publisher that slept for so long that another one cleared up behind it."""
     publish(make_model("1.onnx", scale=1.0), repository, "m")
-    from mlconvert.repositories.triton import remote_publishing as remote
+    from mlconvert.repositories.triton.remote import publishing as remote
 
     send = remote._Work._send
     other = make_model("3.onnx", scale=3.0)
@@ -125,7 +124,7 @@ def test_one_that_lost_its_claim_stops(make_model, repository, monkeypatch, cont
     def slow(self, *args) -> None:
         send(self, *args)
         monkeypatch.setattr(remote._Work, "_send", send)
-        monkeypatch.setattr(remote_claims, "LEASE_SECONDS", 0.0)
+        monkeypatch.setattr(claims, "LEASE_SECONDS", 0.0)
         assert publish(other, repository, "m").version == 3
 
     monkeypatch.setattr(remote._Work, "_send", slow)
@@ -150,7 +149,7 @@ def test_dead_while_removing(make_model, repository, fate, served, content, monk
         for row in versions(repository, "m"):
             assert len(row.files) == (2 if row.number <= 3 else 1)
         assert newest == 5 + extra
-    monkeypatch.setattr(remote_claims, "LEASE_SECONDS", 0.0)
+    monkeypatch.setattr(claims, "LEASE_SECONDS", 0.0)
     publish(make_model("9.onnx", scale=9.0), repository, "m", keep=1)
     assert not any(".mlconvert-" in key for key in content())
 
@@ -207,9 +206,9 @@ def test_a_configuration_that_was_edited_meanwhile_is_not_written_over(
 ):
     publish(make_model("1.onnx", scale=1.0), repository, "m")
     publish(make_model("2.onnx", scale=2.0), repository, "m")
-    from mlconvert.repositories.triton import remote_files, remote_history, remote_publishing
+    from mlconvert.repositories.triton.remote import files, history, publishing
 
-    write, key = remote_files.write_config, "team/models/m/config.pbtxt"
+    write, key = files.write_config, "team/models/m/config.pbtxt"
     edited = content()[key] + b'parameters { key: "mine" value { string_value: "x" } }\n'
 
     actions = {
@@ -222,7 +221,7 @@ def test_a_configuration_that_was_edited_meanwhile_is_not_written_over(
         obstore.put(bucket.store, key, edited)
         return write(*args, **kwargs)
 
-    for module in (remote_history, remote_publishing):
+    for module in (history, publishing):
         monkeypatch.setattr(module, "write_config", after_an_edit)
     with pytest.raises(RepositoryInvalid, match="changed"):
         actions[action]()
@@ -242,10 +241,10 @@ def test_a_write_whose_answer_is_lost(make_model, repository, bucket, monkeypatc
             raise Changed("the answer to the first try was lost")
 
         monkeypatch.setattr(Bucket, name, lost)
-    claim = remote_claims._claimed(bucket, "m", 1)
+    claim = claims._claimed(bucket, "m", 1)
     assert claim.number == 1
-    from mlconvert.repositories.triton.remote_files import write_config
-    from mlconvert.repositories.triton.remote_state import look
+    from mlconvert.repositories.triton.remote.files import write_config
+    from mlconvert.repositories.triton.remote.state import look
 
     _, after = write_config(look(bucket, "m"), lambda _: _config())
     assert after.config == _config()

@@ -2,8 +2,8 @@
 
 Publishing makes the model in a scratch folder, by the very steps and checks of a repository on a disk, and sends it:
 
-    claim      the number is ours, and the version counts as incomplete            remote_claims
-    hold       the configuration lists what is in service, and nothing else is     remote_state
+    claim      the number is ours, and the version counts as incomplete            remote.claims
+    hold       the configuration lists what is in service, and nothing else is     remote.state
     send       the files beside config.pbtxt, then the version's, its model last and its record after it;
                each is read back and compared
     commit     config.pbtxt lists the version: one write, on the condition that nobody else wrote meanwhile
@@ -31,12 +31,12 @@ from mlconvert.repositories.keeping import check_keep
 from mlconvert.repositories.remote import RemoteRepository, connect
 from mlconvert.repositories.trials import Server
 from mlconvert.repositories.triton import config as cfg
-from mlconvert.repositories.triton import remote_claims as claims
 from mlconvert.repositories.triton.backends import backend_for
 from mlconvert.repositories.triton.labels import labels_of
 from mlconvert.repositories.triton.layout import options as options_for
 from mlconvert.repositories.triton.publishing import publish as publish_in_a_folder
-from mlconvert.repositories.triton.remote_files import (
+from mlconvert.repositories.triton.remote import claims
+from mlconvert.repositories.triton.remote.files import (
     digests_of,
     mirror,
     record_of,
@@ -44,8 +44,8 @@ from mlconvert.repositories.triton.remote_files import (
     send_file,
     write_config,
 )
-from mlconvert.repositories.triton.remote_results import RemotePublished
-from mlconvert.repositories.triton.remote_state import (
+from mlconvert.repositories.triton.remote.results import RemotePublished
+from mlconvert.repositories.triton.remote.state import (
     RemoteModel,
     alike,
     is_record,

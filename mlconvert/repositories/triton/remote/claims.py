@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from mlconvert.errors import OutOfResources, RepositoryInvalid
 from mlconvert.repositories.remote import Bucket, Changed, Tag
-from mlconvert.repositories.triton.remote_state import RemoteModel, claim_key, look
+from mlconvert.repositories.triton.remote.state import RemoteModel, claim_key, look
 from mlconvert.repositories.versions import LARGEST
 
 SCHEMA = "mlconvert.claim/1"

@@ -12,17 +12,17 @@ from mlconvert.errors import RepositoryInvalid, UsageError
 from mlconvert.repositories.remote import RemoteRepository, connect
 from mlconvert.repositories.trials import Server
 from mlconvert.repositories.triton import config as cfg
-from mlconvert.repositories.triton import remote_claims as claims
 from mlconvert.repositories.triton.labels import labels_of, relabelled
-from mlconvert.repositories.triton.remote_files import (
+from mlconvert.repositories.triton.remote import claims
+from mlconvert.repositories.triton.remote.files import (
     check_version,
     digests_of,
     record_of,
     refuse_server,
     write_config,
 )
-from mlconvert.repositories.triton.remote_results import RemoteVersion
-from mlconvert.repositories.triton.remote_state import (
+from mlconvert.repositories.triton.remote.results import RemoteVersion
+from mlconvert.repositories.triton.remote.state import (
     RemoteModel,
     alike,
     as_meant,

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mlconvert.ensembles.graph import Flaw, flaws
-from mlconvert.recipe.document import Document, Problem
 from mlconvert.recipe.values import graph_of
+
+if TYPE_CHECKING:  # it imports YAML, which a run without a recipe can do without
+    from mlconvert.recipe.document import Document, Problem
 
 
 def ensemble_problems(document: Document) -> list[Problem]:

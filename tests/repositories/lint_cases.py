@@ -1016,12 +1016,6 @@ WARM_UP: tuple[Case, ...] = (
         "a negative count",
         add(WARM.replace("batch_size: 1", "batch_size: 1 count: -3")),
     ),
-    bad(
-        "warm-up-too-large",
-        "warmup-batch-size",
-        "more than max_batch_size",
-        add(WARM.replace("batch_size: 1", "batch_size: 9")),
-    ),
     bad("warm-up-unknown-input", "warmup-input", "an input that is not there", add(WARM.replace('"x"', '"q"'))),
     bad(
         "warm-up-input-missing",

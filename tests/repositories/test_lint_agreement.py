@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import subprocess
 from pathlib import Path
 from types import ModuleType
 
@@ -43,7 +44,27 @@ def found(repository: Path, name: str) -> tuple[set[str], set[str]]:
 
 
 @pytest.mark.parametrize("case", CASES.CASES, ids=lambda case: case.name)
-def test_lint_and_the_server_agree(case, triton_server):
+def test_lint_and_the_server_agree(case, triton_servers):
+    server = triton_servers("shared")
+    try:
+        agree(case, server)
+    except (AssertionError, RepositoryInvalid):
+        # Triton 24.10 ends by a signal once in some hundred loads, at no case in particular. A case that it ends of
+        # ends the next one too.
+        if not has_ended(server):
+            raise
+        agree(case, triton_servers("shared"))
+
+
+def has_ended(server) -> bool:
+    try:
+        server.server.process.wait(timeout=2)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def agree(case, triton_server) -> None:
     root = triton_server.root
     http = triton_server.clients[0]
     case.write(root)

@@ -209,6 +209,16 @@ def test_decoupled_answers_of_a_backend_that_has_none(models):
     assert codes(models) == [("warning", "decoupled")]
 
 
+def test_a_warm_up_of_more_rows_than_a_batch(models):
+    """Not in the table: a server of 24.10 refuses it, and at times dies of it."""
+    config = models / "m" / CONFIG
+    config.write_text(
+        config.read_text() + 'model_warmup { name: "rows" batch_size: 99 '
+        'inputs { key: "x" value { data_type: TYPE_FP32 dims: [4] zero_data: true } } }\n'
+    )
+    assert ("error", "warmup-batch-size") in codes(models)
+
+
 # --- releases ---
 
 

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Annotated
 
 from mlconvert.artifact import Artifact
+from mlconvert.converters.torch_options import Opset
 
 
 def convert(
     source: Artifact,
     target: Path,
     *,
-    opset: Annotated[int, "version of the ONNX operators"] = 18,
+    opset: Opset = 18,
     inputs: Annotated[tuple[str, ...] | None, "new names of the inputs, in their order"] = None,
     outputs: Annotated[tuple[str, ...] | None, "new names of the outputs, in their order"] = None,
     dynamic: Annotated[

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from mlconvert.artifact import Artifact
+from mlconvert.converters.torch_options import Dynamic, Static
 from mlconvert.errors import ConversionFailed
 
 if TYPE_CHECKING:
@@ -18,11 +19,8 @@ def convert(
     target: Path,
     *,
     samples: Mapping[str, np.ndarray],
-    dynamic: Annotated[
-        dict[str, tuple[str, ...]] | None,
-        "for each input its axes: a name is dynamic, _ or a length is fixed. Without it the first axis is 'batch'",
-    ] = None,
-    static: Annotated[bool, "fix every axis: one row, all else as long as in the samples"] = False,
+    dynamic: Dynamic = None,
+    static: Static = False,
 ) -> Artifact:
     """Export the module on the first rows of the samples with torch.export, and save the program.
 
@@ -33,11 +31,11 @@ def convert(
 
     from mlconvert.readers import torch_axes as ax
     from mlconvert.readers.torch_archives import quiet_torch
-    from mlconvert.readers.torch_export import export_program, keyed_as_forward
+    from mlconvert.readers.torch_export import export_arguments, export_program
     from mlconvert.readers.torch_modules import load_module
     from mlconvert.readers.torch_programs import program_signature
     from mlconvert.readers.torch_runs import require_samples
-    from mlconvert.readers.torch_tensors import forward_arguments, forward_order, to_tensor
+    from mlconvert.readers.torch_tensors import forward_order
 
     where = source.location
     require_samples(samples, where)
@@ -48,17 +46,13 @@ def convert(
     order = forward_order(module, samples)
     axes = ax.plan_axes({name: samples[name].shape for name in order}, dynamic, static=static)
     examples = ax.example_inputs(samples, axes)
-    args, kwargs = forward_arguments(module, {name: to_tensor(name, values) for name, values in examples.items()})
-    dims = {
-        name: {n: torch.export.Dim.DYNAMIC for n, axis in enumerate(spec) if isinstance(axis, str)}
-        for name, spec in axes.items()
-    }
+    args, kwargs, shapes = export_arguments(module, examples, axes)
     program = export_program(
         lambda: torch.export.export(
             module,
             args,
             kwargs,
-            dynamic_shapes=keyed_as_forward(module, dims) if ax.dynamic_names(axes) else None,
+            dynamic_shapes=shapes,
             strict=False,
         ),
         asked=axes,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from mlconvert.artifact import Artifact
+from mlconvert.converters.torch_options import Dynamic, Opset, Static
 from mlconvert.errors import ConversionFailed
 
 if TYPE_CHECKING:
@@ -18,14 +19,11 @@ def convert(
     target: Path,
     *,
     samples: Mapping[str, np.ndarray],
-    opset: Annotated[int, "version of the ONNX operators"] = 18,
+    opset: Opset = 18,
     inputs: Annotated[tuple[str, ...] | None, "new names of the inputs, in the order of forward's parameters"] = None,
     outputs: Annotated[tuple[str, ...] | None, "new names of the outputs, in their order"] = None,
-    dynamic: Annotated[
-        dict[str, tuple[str, ...]] | None,
-        "for each input its axes: a name is dynamic, _ or a length is fixed. Without it the first axis is 'batch'",
-    ] = None,
-    static: Annotated[bool, "fix every axis: one row, all else as long as in the samples"] = False,
+    dynamic: Dynamic = None,
+    static: Static = False,
 ) -> Artifact:
     """Export the module that a factory builds, on the first rows of the samples.
 
@@ -35,10 +33,10 @@ def convert(
     import torch
 
     from mlconvert.readers import torch_axes as ax
-    from mlconvert.readers.torch_export import export_program, finish_program, keyed_as_forward, symbolic_shapes
+    from mlconvert.readers.torch_export import export_arguments, export_program, finish_program, symbolic_shapes
     from mlconvert.readers.torch_modules import load_module
     from mlconvert.readers.torch_runs import new_io_names, output_shapes, require_samples, run_module
-    from mlconvert.readers.torch_tensors import forward_arguments, forward_order, to_tensor
+    from mlconvert.readers.torch_tensors import forward_order
 
     where = source.location
     require_samples(samples, where)
@@ -53,11 +51,7 @@ def convert(
     known = ax.output_axes(lambda arrays: output_shapes(run_module(module, arrays, where)), examples, axes)
     input_names, output_names = new_io_names(order, tuple(known), inputs, outputs)
 
-    args, kwargs = forward_arguments(module, {name: to_tensor(name, values) for name, values in examples.items()})
-    dims = {
-        name: {n: torch.export.Dim.DYNAMIC for n, axis in enumerate(spec) if isinstance(axis, str)}
-        for name, spec in axes.items()
-    }
+    args, kwargs, shapes = export_arguments(module, examples, axes)
     program = export_program(
         lambda: torch.onnx.export(
             module,
@@ -66,13 +60,13 @@ def convert(
             dynamo=True,
             verbose=False,
             opset_version=opset,
-            dynamic_shapes=keyed_as_forward(module, dims) if ax.dynamic_names(axes) else None,
+            dynamic_shapes=shapes,
         ),
         asked=axes,
         where=where,
     )
-    shapes = dict(zip(order, symbolic_shapes(program), strict=False))
-    symbols = ax.name_symbols(shapes, axes, what="torch.export's graph")
+    symbolic = dict(zip(order, symbolic_shapes(program), strict=False))
+    symbols = ax.name_symbols(symbolic, axes, what="torch.export's graph")
     return finish_program(
         program,
         target,

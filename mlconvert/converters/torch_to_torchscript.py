@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from mlconvert.artifact import Artifact
+from mlconvert.converters.torch_options import Dynamic
 from mlconvert.errors import ConversionFailed
 
 if TYPE_CHECKING:
@@ -22,10 +23,7 @@ def convert(
     method: Annotated[
         Literal["trace", "script"], "trace: what the model does with the samples; script: its code, branches and all"
     ] = "trace",
-    dynamic: Annotated[
-        dict[str, tuple[str, ...]] | None,
-        "for each input its axes: a name is dynamic, _ or a length is fixed. Without it the first axis is 'batch'",
-    ] = None,
+    dynamic: Dynamic = None,
 ) -> Artifact:
     """Trace or script the module that a factory builds, and see that the file follows every dynamic axis.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from mlconvert.artifact import Artifact
+from mlconvert.converters.torch_options import Dynamic
 from mlconvert.errors import ConversionFailed
 
 if TYPE_CHECKING:
@@ -21,10 +22,7 @@ def convert(
     target: Path,
     *,
     samples: Mapping[str, np.ndarray],
-    dynamic: Annotated[
-        dict[str, tuple[str, ...]] | None,
-        "for each input its axes: a name is dynamic, _ or a length is fixed. Without it the first axis is 'batch'",
-    ] = None,
+    dynamic: Dynamic = None,
     freeze: Annotated[bool, "fold constants in and drop what only training needs; no: copy the module as it is"] = True,
 ) -> Artifact:
     """Raises UsageError without samples and for options that do not fit them; ConversionFailed when torch cannot."""

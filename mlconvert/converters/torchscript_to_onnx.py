@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from mlconvert.artifact import Artifact
+from mlconvert.converters.torch_options import Dynamic, Opset, Static
 from mlconvert.errors import ConversionFailed
 
 if TYPE_CHECKING:
@@ -20,14 +21,11 @@ def convert(
     target: Path,
     *,
     samples: Mapping[str, np.ndarray],
-    opset: Annotated[int, "version of the ONNX operators"] = 18,
+    opset: Opset = 18,
     inputs: Annotated[tuple[str, ...] | None, "new names of the inputs, in the order of the graph's"] = None,
     outputs: Annotated[tuple[str, ...] | None, "new names of the outputs, in their order"] = None,
-    dynamic: Annotated[
-        dict[str, tuple[str, ...]] | None,
-        "for each input its axes: a name is dynamic, _ or a length is fixed. Without it the first axis is 'batch'",
-    ] = None,
-    static: Annotated[bool, "fix every axis: one row, all else as long as in the samples"] = False,
+    dynamic: Dynamic = None,
+    static: Static = False,
 ) -> Artifact:
     """Export a TorchScript module on the first rows of the samples, constants folded.
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
+from mlconvert.converters.torch_options import Dynamic, Static
 from mlconvert.formats.served_python import ServedModel
 from mlconvert.signature import Signature, TensorSpec
 
@@ -20,11 +21,8 @@ def convert(
     target: Path,
     *,
     samples: Mapping[str, np.ndarray],
-    dynamic: Annotated[
-        dict[str, tuple[str, ...]] | None,
-        "for each input its axes: a name is dynamic, _ or a length is fixed. Without it the first axis is 'batch'",
-    ] = None,
-    static: Annotated[bool, "fix every axis: one row, all else as long as in the samples"] = False,
+    dynamic: Dynamic = None,
+    static: Static = False,
 ) -> Artifact:
     """Write a model.py that loads the module and calls it by the names of its inputs.
 

@@ -40,7 +40,7 @@ from mlconvert.execution.verification import (
     Precise,
     Reference,
     tolerances_for,
-    verified,
+    verify_artifact,
     why_failed,
 )
 from mlconvert.parity.tolerance import DEFAULTS, defaults_for
@@ -197,7 +197,7 @@ def _verify(started: Started, chain: Chain, loosest: Precise, entry: Entry) -> d
     tolerances = tolerances_for(parity, loosest.precision, promised=loosest.promised)
     reference = Reference(started.source, started.sha256, samples)
     name, label = started.ensemble.name, f"verify {started.ensemble.name}"
-    made = verified(started.run, name, label, chain.artifact(), digest_of(chain), reference, tolerances)
+    made = verify_artifact(started.run, name, label, chain.artifact(), digest_of(chain), reference, tolerances)
     proof = {**made.result, "tolerances": tolerances.as_json()}
     entry["steps"].append({**step_entry(FORMAT, {}, made), "parity": proof["parity"]})
     if not proof["parity"]["ok"]:

@@ -82,7 +82,8 @@ def make_target(
         if verify and samples is not None:
             tolerances = tolerances_for(target.spec.parity, precise.precision, promised=precise.promised, last=last)
             reference = Reference(source, source_digest, samples)
-            proof = dict(verify_artifact(run, name, f"verify {step.name}", artifact, digest, reference, tolerances))
+            verified = verify_artifact(run, name, f"verify {step.name}", artifact, digest, reference, tolerances)
+            proof = dict(verified.result)
             proof["tolerances"] = tolerances.as_json()
             row["parity"] = proof["parity"]
             if not proof["parity"]["ok"]:

@@ -92,21 +92,8 @@ def verify_artifact(
     sha256: str,
     reference: Reference,
     tolerances: Tolerances,
-) -> Mapping[str, Any]:
-    """Compare an artifact with the reference: `{parity, rows}` as the worker's verify job gives them."""
-    return verified(jobs, target, label, candidate, sha256, reference, tolerances).result
-
-
-def verified(
-    jobs: CachedJobs,
-    target: str,
-    label: str,
-    candidate: Artifact,
-    sha256: str,
-    reference: Reference,
-    tolerances: Tolerances,
 ) -> Made:
-    """The job of `verify_artifact`."""
+    """Compare an artifact with the reference; the job's result is `{parity, rows}`, as the worker gives them."""
     contract = input_contract(candidate)
     outputs = candidate.signature.outputs if candidate.signature else ()
     more = sorted(spec.name for spec in outputs if spec.name in MORE_OUTPUTS)

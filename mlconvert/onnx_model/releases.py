@@ -89,7 +89,7 @@ def triton_runtime(release: str) -> str:
     releases = sorted(TRITON)
     month = re.fullmatch(r"\d\d\.(0[1-9]|1[0-2])", release)
     if not month or not releases[0] <= release <= releases[-1]:
-        hint = f"known: {releases[0]} to {releases[-1]}; the step lower also takes runtime=<ONNX Runtime's version>"
+        hint = f"known: {releases[0]} to {releases[-1]}"
         raise UsageError(f"no limits are known of Triton '{release}'", hint=hint)
     return TRITON[max(known for known in releases if known <= release)]
 

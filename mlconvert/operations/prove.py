@@ -86,9 +86,8 @@ def prove_against(
         if tested.format == SERVED and known.signature is not None:
             known = replace(known, renamed=names_between(made.result["signature"], known.signature))
         sha = _key(tested, source_sha256(tested))
-        return verify_artifact(
-            run, "verify", "verify", known, sha, Reference(source, _key(source, digest), made), tolerances
-        )
+        reference = Reference(source, _key(source, digest), made)
+        return verify_artifact(run, "verify", "verify", known, sha, reference, tolerances).result
 
     return _report(source, digest, tested, compare, observer, started)
 

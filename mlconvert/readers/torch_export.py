@@ -19,11 +19,12 @@ from mlconvert.errors import ConversionFailed, OutOfResources, UsageError
 from mlconvert.onnx_model.external import ELSEWHERE, LARGE, Held
 from mlconvert.onnx_model.files import onnx_artifact, opset_of, read_outline, write_onnx
 from mlconvert.readers.torch_archives import quiet_torch
-from mlconvert.readers.torch_axes import SYMBOL, Axes, fixed_hint, rename_expression
+from mlconvert.readers.torch_axes import SYMBOL, Axes, dynamic_names, fixed_hint, rename_expression
 from mlconvert.readers.torch_modules import is_out_of_memory
 from mlconvert.signature import Axis
 
 if TYPE_CHECKING:
+    import numpy as np
     import onnx
     import onnx_ir
     import torch
@@ -58,7 +59,25 @@ def export_program(export: Callable[[], Any], *, asked: Axes, where: str) -> tor
         raise ConversionFailed(f"torch cannot export the model: {short_reason(chain)}", where=where) from error
 
 
-def keyed_as_forward(module: object, dims: Mapping[str, object]) -> dict[str, object]:
+def export_arguments(
+    module: torch.nn.Module, examples: Mapping[str, np.ndarray], axes: Axes
+) -> tuple[tuple[Any, ...], dict[str, Any], dict[str, object] | None]:
+    """What an exporter calls forward with, as args and kwargs, and which axes of it are dynamic (None: none is)."""
+    import torch
+
+    from mlconvert.readers.torch_tensors import forward_arguments, to_tensor
+
+    args, kwargs = forward_arguments(module, {name: to_tensor(name, values) for name, values in examples.items()})
+    if not dynamic_names(axes):
+        return args, kwargs, None
+    dims = {
+        name: {number: torch.export.Dim.DYNAMIC for number, axis in enumerate(spec) if isinstance(axis, str)}
+        for name, spec in axes.items()
+    }
+    return args, kwargs, _keyed_as_forward(module, dims)
+
+
+def _keyed_as_forward(module: object, dims: Mapping[str, object]) -> dict[str, object]:
     """Dynamic shapes keyed as torch.export wants them: what goes into **kwargs lies under that parameter's name."""
     parameters = inspect.signature(module.forward).parameters  # type: ignore[attr-defined]
     rest = {name: spec for name, spec in dims.items() if name not in parameters}

@@ -15,7 +15,7 @@ from mlconvert.repositories import REPOSITORIES
 from mlconvert.repositories.triton import config as cfg
 from mlconvert.repositories.triton import options
 from mlconvert.repositories.triton.backends import BACKENDS, backend_for, backend_of, onnxruntime
-from mlconvert.repositories.triton.description import Abilities, compose, digest_name, is_ours, section_options
+from mlconvert.repositories.triton.description import Abilities, describer, digest_name, is_ours, section_options
 from mlconvert.repositories.triton.sections import COMMON
 from mlconvert.repositories.triton.sections.instances import instances, optimization_profiles
 from mlconvert.repositories.triton.sections.policies import decoupled
@@ -184,7 +184,7 @@ def test_instances_on_gpus_and_on_the_cpu() -> None:
 
 def test_a_backend_has_its_own_kinds_profiles_and_answers() -> None:
     def composed(abilities: Abilities, *more: Any, **chosen: Any) -> Any:
-        return compose(abilities, (*COMMON, *more), ROWS, "m", options=chosen).config
+        return describer(abilities, (*COMMON, *more))(ROWS, "m", **chosen).config
 
     engine = Abilities("tensorrt", frozenset(cfg.TYPES), platform="tensorrt_plan", kinds=("gpu",))
     config = composed(engine, optimization_profiles, profiles="2,0,2")

@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal
 
 from mlconvert.artifact import Artifact
@@ -66,33 +65,16 @@ class Draft:
     files: dict[str, bytes] = field(default_factory=dict)
 
 
-def compose(
-    abilities: Abilities,
+def describer(
+    abilities: Abilities | Callable[[Artifact | None], Abilities],
     sections: Sequence[Section],
-    signature: Signature,
-    name: str,
-    artifact: Artifact | None = None,
-    record: Mapping[str, Any] | None = None,
-    repository: Path | None = None,
-    options: Mapping[str, Any] = MappingProxyType({}),
-) -> Description:
-    """The description that the sections make, called in their order.
+    defaults: Callable[[Signature, Artifact | None], Mapping[str, Any]] | None = None,
+) -> Callable[..., Description]:
+    """The `describe` of a backend: the sections, called in their order.
 
-    Raises RepositoryInvalid for what the server would refuse, UsageError for options that are unknown or contradict
-    each other, MissingPackage.
+    `abilities` are those for an artifact where they are not the same for all. `defaults` gives the values of options
+    that are not given, where they depend on the model.
     """
-    checked = check_options("publish", section_options(sections), options)
-    draft = Draft(name, signature, abilities, cfg.model_config(), artifact, record, repository, [COMPLETE])
-    draft.config.name = name
-    draft.config.backend = abilities.backend
-    draft.config.platform = abilities.platform
-    for section in sections:
-        section(draft, **{option: checked[option] for option in options_of(section) if option in checked})
-    return Description(draft.config, tuple(draft.comments), tuple(draft.warnings), dict(draft.files))
-
-
-def describer(abilities: Abilities, sections: Sequence[Section]) -> Callable[..., Description]:
-    """The `describe` of a backend whose descriptions are what its sections make, and nothing else; see `compose`."""
 
     def describe(
         signature: Signature,
@@ -103,7 +85,21 @@ def describer(abilities: Abilities, sections: Sequence[Section]) -> Callable[...
         repository: Path | None = None,
         **options: Any,
     ) -> Description:
-        return compose(abilities, sections, signature, name, artifact, record, repository, options)
+        """The complete description of a model with that signature.
+
+        Raises RepositoryInvalid for what the server would refuse, UsageError for options that are unknown or
+        contradict each other, MissingPackage.
+        """
+        able = abilities if isinstance(abilities, Abilities) else abilities(artifact)
+        known = defaults(signature, artifact) if defaults else {}
+        checked = check_options("publish", section_options(sections), {**known, **options})
+        draft = Draft(name, signature, able, cfg.model_config(), artifact, record, repository, [COMPLETE])
+        draft.config.name = name
+        draft.config.backend = able.backend
+        draft.config.platform = able.platform
+        for section in sections:
+            section(draft, **{option: checked[option] for option in options_of(section) if option in checked})
+        return Description(draft.config, tuple(draft.comments), tuple(draft.warnings), dict(draft.files))
 
     return describe
 

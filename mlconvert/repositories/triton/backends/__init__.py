@@ -11,7 +11,7 @@ The module has
     misfits(config, signature, name) -> list[Contradiction]
 
 `SECTIONS` are functions `section(draft, *, option: Annotated[type, "help"] = default, …) -> None`, which
-`mlconvert.repositories.triton.description.compose` calls in that order; their keyword-only parameters are the options
+`mlconvert.repositories.triton.description.describer` calls in that order; their keyword-only parameters are the options
 of publishing. `published_signature` is None where there is no model, or where the backend's files cannot be read
 without its framework: never a guess.
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +10,7 @@ from mlconvert.artifact import Artifact
 from mlconvert.errors import RepositoryInvalid, UsageError
 from mlconvert.formats import served_python
 from mlconvert.repositories.triton.config import TYPES, Contradiction, contradictions, heading_contradictions
-from mlconvert.repositories.triton.description import Abilities, Description, Draft, Section, compose
+from mlconvert.repositories.triton.description import Abilities, Draft, Section, describer
 from mlconvert.repositories.triton.sections import COMMON
 from mlconvert.signature import Signature
 
@@ -46,23 +45,12 @@ def environment(
 SECTIONS: tuple[Section, ...] = (*COMMON, environment)
 
 
-def describe(
-    signature: Signature,
-    name: str,
-    *,
-    artifact: Artifact | None = None,
-    record: Mapping[str, Any] | None = None,
-    repository: Path | None = None,
-    **options: Any,
-) -> Description:
-    """The complete description of a model with that signature.
+def _abilities(artifact: Artifact | None) -> Abilities:
+    on_gpus = artifact is None or served_python.read_served(artifact.path).kind in ON_GPUS
+    return replace(ABILITIES, kinds=("cpu", "gpu")) if on_gpus else ABILITIES
 
-    Raises RepositoryInvalid for what the server would refuse, UsageError for options that contradict each other.
-    """
-    abilities = ABILITIES
-    if artifact is None or served_python.read_served(artifact.path).kind in ON_GPUS:
-        abilities = replace(ABILITIES, kinds=("cpu", "gpu"))
-    return compose(abilities, SECTIONS, signature, name, artifact, record, repository, options)
+
+describe = describer(_abilities, SECTIONS)
 
 
 def placed_files(artifact: Artifact) -> dict[str, Path]:

@@ -16,7 +16,7 @@ from mlconvert.errors import RepositoryInvalid, UsageError
 from mlconvert.repositories.triton.backends import recorded
 from mlconvert.repositories.triton.backends.recorded import flag, set_parameter
 from mlconvert.repositories.triton.config import Contradiction, contradictions, heading_contradictions, not_negative
-from mlconvert.repositories.triton.description import Abilities, Description, Draft, Section, compose
+from mlconvert.repositories.triton.description import Abilities, Draft, Section, describer
 from mlconvert.repositories.triton.sections import COMMON
 from mlconvert.signature import Signature
 
@@ -148,23 +148,18 @@ def _built_for(draft: Draft) -> None:
 SECTIONS: tuple[Section, ...] = (_names, *COMMON, _parameters, _torchscript_parameters, _built_for)
 
 
-def describe(
-    signature: Signature,
-    name: str,
-    *,
-    artifact: Artifact | None = None,
-    record: Mapping[str, Any] | None = None,
-    repository: Path | None = None,
-    **options: Any,
-) -> Description:
-    """The complete description of a model with that signature; without an artifact, of TorchScript.
+def _abilities(artifact: Artifact | None) -> Abilities:
+    """Without an artifact, those for TorchScript."""
+    return AOTI if artifact is not None and artifact.format == "aotinductor" else TORCHSCRIPT
 
-    Raises RepositoryInvalid for what the server would refuse, UsageError for options that contradict each other.
-    """
-    aoti = artifact is not None and artifact.format == "aotinductor"
-    if aoti and "instance_kind" not in options and str(artifact and artifact.facts.get("device")).startswith("cuda"):
-        options["instance_kind"] = "gpu"
-    return compose(AOTI if aoti else TORCHSCRIPT, SECTIONS, signature, name, artifact, record, repository, options)
+
+def _defaults(_: Signature, artifact: Artifact | None) -> Mapping[str, Any]:
+    """A package is compiled for one kind of device."""
+    on_gpu = _abilities(artifact) is AOTI and artifact and str(artifact.facts.get("device")).startswith("cuda")
+    return {"instance_kind": "gpu"} if on_gpu else {}
+
+
+describe = describer(_abilities, SECTIONS, _defaults)
 
 
 # --- the model's files ---

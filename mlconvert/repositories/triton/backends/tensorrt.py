@@ -14,7 +14,7 @@ from mlconvert.artifact import Artifact
 from mlconvert.errors import RepositoryInvalid
 from mlconvert.repositories.triton.backends import recorded
 from mlconvert.repositories.triton.config import Contradiction, contradictions, heading_contradictions
-from mlconvert.repositories.triton.description import Abilities, Description, Draft, Section, compose
+from mlconvert.repositories.triton.description import Abilities, Draft, Section, describer
 from mlconvert.repositories.triton.sections import COMMON
 from mlconvert.repositories.triton.sections.instances import optimization_profiles
 from mlconvert.signature import Signature
@@ -51,32 +51,15 @@ def _engine(draft: Draft) -> None:
 SECTIONS: tuple[Section, ...] = (*COMMON, optimization_profiles, _engine)
 
 
-def describe(
-    signature: Signature,
-    name: str,
-    *,
-    artifact: Artifact | None = None,
-    record: Mapping[str, Any] | None = None,
-    repository: Path | None = None,
-    **options: Any,
-) -> Description:
-    """The complete description of an engine with that signature; batches are those that its first profile allows.
-
-    Raises RepositoryInvalid for what the server would refuse, UsageError for options that contradict each other.
-    """
-    if "max_batch_size" not in options and (most := _most_rows(artifact)) is not None:
-        fixed = any(
-            not spec.shape or isinstance(spec.shape[0], int) for spec in (*signature.inputs, *signature.outputs)
-        )
-        if not fixed:
-            options["max_batch_size"] = most
-    return compose(ABILITIES, SECTIONS, signature, name, artifact, record, repository, options)
-
-
-def _most_rows(artifact: Artifact | None) -> int | None:
+def _defaults(signature: Signature, artifact: Artifact | None) -> Mapping[str, Any]:
+    """Batches are those that the engine's first profile allows."""
     profiles = artifact.facts.get("profiles") if artifact else None
     rows = [shapes["max"][0] for shapes in profiles[0].values() if shapes.get("max")] if profiles else []
-    return min(rows, default=None)
+    fixed = any(not spec.shape or isinstance(spec.shape[0], int) for spec in (*signature.inputs, *signature.outputs))
+    return {"max_batch_size": min(rows)} if rows and not fixed else {}
+
+
+describe = describer(ABILITIES, SECTIONS, _defaults)
 
 
 def placed_files(artifact: Artifact) -> dict[str, Path]:

@@ -24,6 +24,7 @@ class Package:
 
 
 CATBOOST = Package("catboost", ("catboost",), "catboost")
+KERAS = Package("keras", ("keras",), "tensorflow")
 LIGHTGBM = Package("lightgbm", ("lightgbm",), "lightgbm")
 NUMPY = Package("numpy", ("numpy",))
 OBSTORE = Package("obstore", ("obstore",), "remote")
@@ -40,6 +41,8 @@ SKL2ONNX = Package("skl2onnx", ("skl2onnx",), "sklearn")
 SKLEARN = Package("sklearn", ("scikit-learn",), "sklearn")
 SKOPS = Package("skops", ("skops",), "sklearn")
 STATSMODELS = Package("statsmodels", ("statsmodels",), "statsmodels")
+TENSORFLOW = Package("tensorflow", ("tensorflow-cpu", "tensorflow"), "tensorflow")
+TF2ONNX = Package("tf2onnx", ("tf2onnx",), "tensorflow")
 TORCH = Package("torch", ("torch",), "torch")
 TREELITE = Package("treelite", ("treelite",), "treelite")
 TRITONCLIENT = Package("tritonclient", ("tritonclient",), "triton")

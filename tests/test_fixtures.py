@@ -28,12 +28,16 @@ MODELS = [
     ("iris_xgboost.json", "xgboost", "iris_xgboost.csv"),
     ("iris_xgboost.ubj", "xgboost", "iris_xgboost.csv"),
     ("loans.ubj", "xgboost", "loans.csv"),
+    ("mlp.onnx", "onnx", "mlp.npz"),
+    ("bert.onnx", "onnx", "bert.npz"),
+    ("int8_static.onnx", "onnx", "int8_static.npz"),
     ("tickets.skops", "sklearn", "tickets.csv"),
     ("tiny_transformer.safetensors", "safetensors", "tiny_transformer.npz"),
     ("wine_forest.skops", "sklearn", "wine_forest.npz"),
 ]
-# skops names parts by their place in memory; CatBoost gives each model a new identifier.
-SAME_BYTES = [name for name, _, _ in MODELS if not name.endswith((".skops", ".cbm"))]
+# skops names parts by their place in memory; CatBoost gives each model a new identifier. The networks' exports are the
+# same too, but all sixteen of them a second time would take half a minute.
+SAME_BYTES = [name for name, _, _ in MODELS if not name.endswith((".skops", ".cbm", ".onnx"))]
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -122,6 +126,17 @@ def test_the_factory_takes_the_weights(trained):
     assert done.returncode == 0, done.stderr
     artifact = source_artifact(f"{FOLDER}/networks.py:tiny_transformer", weights=str(weights))
     assert artifact.files == (weights,)
+
+
+def test_the_table_of_networks_is_that_of_the_fixture():
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import exports, make\n"
+        "assert 'torch' not in sys.modules\n"
+        "assert tuple(row.name for row in exports.table()) == make.EXPORTED\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(FOLDER)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_is_there_is_kept_and_what_is_not_ours_is_made_again(tmp_path):

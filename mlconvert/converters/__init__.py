@@ -91,6 +91,15 @@ CONVERTERS: tuple[Converter, ...] = (
         (p.ONNX, p.OPENVINO),
         title="OpenVINO's IR: model.xml and model.bin",
     ),
+    # --- to TensorFlow ---
+    Converter(
+        "onnx",
+        "saved-model",
+        "saved-model",
+        "mlconvert.converters.onnx_to_saved_model",
+        (p.ONNX, p.TENSORFLOW),
+        title="lowered to core TensorFlow operations, for TensorFlow Serving",
+    ),
     # --- to native code ---
     Converter(
         "exported-program",

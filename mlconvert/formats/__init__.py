@@ -19,6 +19,7 @@ from mlconvert.formats.factories import Factory, check_factory, module_file, par
 from mlconvert.formats.locations import resolve
 from mlconvert.formats.openvino import weights_of
 from mlconvert.formats.protobuf_wire import WireError, external_locations
+from mlconvert.formats.saved_model import saved_model_files
 from mlconvert.formats.served_python import served_files
 from mlconvert.packages import load_attribute
 from mlconvert.serving.locations import is_served, parse_served
@@ -103,6 +104,13 @@ FORMATS: tuple[Format, ...] = (
         "model.safetensors",
         "mlconvert.formats.content:is_safetensors",
         hint=_WEIGHTS_HINT,
+    ),
+    Format(
+        "saved-model",
+        "a TensorFlow SavedModel",
+        (),
+        "saved_model.pb",
+        "mlconvert.formats.saved_model:is_saved_model",
     ),
     Format(
         "sklearn",
@@ -284,6 +292,8 @@ def _files_of(name: str, path: Path) -> tuple[Path, ...]:
         return (path, weights_of(path))
     if name == "onnx":
         return (path, *external_files(path))
+    if name == "saved-model":
+        return saved_model_files(path)
     return served_files(path) if name == "triton-python" else (path,)
 
 

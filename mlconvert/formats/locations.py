@@ -15,6 +15,7 @@ SERVED_MARK = b"# mlconvert triton-python/"  # as mlconvert.formats.served_pytho
 # What a model's main file is called in a folder that mlconvert or a server wrote; in the order in which they are tried.
 MAIN_NAMES = (
     "ensemble.json",
+    "saved_model.pb",
     "model.onnx",
     "model.xml",
     "model.plan",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -43,6 +44,8 @@ _BITS = {
     "FLOAT8E4M3FN": 8, "FLOAT8E4M3FNUZ": 8, "FLOAT8E5M2": 8, "FLOAT8E5M2FNUZ": 8, "FLOAT8E8M0": 8,
     "UINT4": 4, "INT4": 4, "FLOAT4E2M1": 4, "UINT2": 2, "INT2": 2,
 }  # fmt: skip
+_AS_STORED = frozenset({1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 13})
+"""The numbers of the element types whose raw bytes are numpy's own: floats from float16 on, integers from 8 bits."""
 _DATA_FIELDS = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data", "external_data")
 
 
@@ -140,7 +143,13 @@ def array_of(tensor: onnx.TensorProto, weights_of: Path | Held | None) -> np.nda
     import onnx
 
     if is_external(tensor):
-        tensor = onnx.TensorProto(dims=tensor.dims, data_type=tensor.data_type, raw_data=_bytes(tensor, weights_of))
+        data = _bytes(tensor, weights_of)
+        if tensor.data_type in _AS_STORED and sys.byteorder == "little":
+            import numpy as np
+
+            kind = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+            return np.frombuffer(data, kind).reshape(tuple(tensor.dims))  # no second copy
+        tensor = onnx.TensorProto(dims=tensor.dims, data_type=tensor.data_type, raw_data=data)
     array: np.ndarray = onnx.numpy_helper.to_array(tensor)
     return array
 

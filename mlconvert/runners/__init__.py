@@ -13,6 +13,7 @@ RUNNERS: tuple[Runner, ...] = (
     Runner("lightgbm", "mlconvert.runners.lightgbm", (p.LIGHTGBM,)),
     Runner("onnx", "mlconvert.runners.onnx", (p.ONNX, p.ONNXRUNTIME)),
     Runner("openvino", "mlconvert.runners.openvino", (p.OPENVINO,)),
+    Runner("saved-model", "mlconvert.runners.saved_model", (p.TENSORFLOW,)),
     Runner("sklearn", "mlconvert.runners.sklearn", (p.SKLEARN,)),
     Runner("statsmodels", "mlconvert.runners.statsmodels", (p.STATSMODELS,)),
     Runner("torch", "mlconvert.runners.torch", (p.TORCH,)),

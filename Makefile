@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 RECIPE ?= recipes/breast_cancer.yaml
 
-.PHONY: demo test lint types bench format clean
+.PHONY: demo test lint types bench conformance format clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -17,6 +17,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable '.[dev]'
+	$(PIP) --no-deps tensorflow-serving-api  # asks for the large tensorflow; the tests need its protobuf messages alone
 	@touch $@ $(VENV)/.demo
 
 # The real tritonserver that tests start: binaries of a wheel for Linux on x86-64, in a folder of their own that nothing
@@ -43,6 +44,11 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
+
+# The ONNX backend test suite through SavedModels: ten minutes and more; PART=1/8 for a part, DYNAMIC=1, DOUBLE=1.
+PART ?= 1/1
+conformance: $(VENV)/.dev
+	$(BIN)/python tests/conformance/run.py --part $(PART) $(if $(DYNAMIC),--dynamic) $(if $(DOUBLE),--double)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

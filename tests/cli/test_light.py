@@ -78,7 +78,9 @@ IMPORTING = """
 import importlib, pkgutil, traceback
 import mlconvert
 failed = {}
-names = [module.name for module in pkgutil.walk_packages(mlconvert.__path__, "mlconvert.")]
+# What lowers to TensorFlow is TensorFlow code throughout: it is imported by the functions of one converter alone.
+names = [module.name for module in pkgutil.walk_packages(mlconvert.__path__, "mlconvert.")
+         if not module.name.startswith("mlconvert.tensorflow.")]
 for name in names:
     try:
         importlib.import_module(name)

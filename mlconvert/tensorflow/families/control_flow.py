@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from mlconvert.tensorflow import kernels
-from mlconvert.tensorflow.families.sequences import Sequence
+from mlconvert.tensorflow.families.sequences import WITHIN, Sequence
 from mlconvert.tensorflow.kinds import Kind, flat, kind_of, traced
 from mlconvert.tensorflow.node import Node
 from mlconvert.tensorflow.operators import Operator
@@ -336,9 +336,26 @@ def scan_8(
     return tuple(tf.map_fn(one, (lengths, *inputs), fn_output_signature=signature))
 
 
+def sequence_map(*inputs: Any, body: onnx.GraphProto, node: Node) -> tuple[Sequence, ...]:
+    """The body once for each element of the first sequence; tensors among the inputs are the same for all."""
+    first = inputs[0]
+    sequences = [value for value in inputs if isinstance(value, Sequence)]
+    if all(value.elements is not None for value in sequences) and first.elements:
+        count = len(first.elements)
+        columns = [(value.elements or ()) if isinstance(value, Sequence) else (value,) * count for value in inputs]
+        rows = [node.lower(body, *row) for row in zip(*columns, strict=True)]
+        return tuple(Sequence.of(column) for column in zip(*rows, strict=True))
+
+    def once(index: Any) -> tuple[Any, ...]:
+        return node.lower(body, *(value.at(index) if isinstance(value, Sequence) else value for value in inputs))
+
+    return iterated(first.length(), once, node)
+
+
 OPERATORS = (
     Operator("If", 1, if_, folds=False),
     Operator("Loop", 1, loop, folds=False),
     Operator("Scan", 8, scan_8, until=8, folds=False),
     Operator("Scan", 9, scan, folds=False),
+    Operator("SequenceMap", 17, sequence_map, folds=False, note=WITHIN),
 )

@@ -18,7 +18,7 @@ from mlconvert.tensorflow.node import Node
 from mlconvert.tensorflow.operators import Operator
 
 if TYPE_CHECKING:
-    import onnx
+    pass
 
 _ANY_SHAPE = -1  # of the elements of a TensorList
 
@@ -266,23 +266,6 @@ def concat(sequence: Sequence, *, axis: int, new_axis: int = 0, node: Node) -> A
     return tf.transpose(joined, back) if axis else joined
 
 
-def sequence_map(*inputs: Any, body: onnx.GraphProto, node: Node) -> tuple[Sequence, ...]:
-    """The body once for each element of the first sequence; tensors among the inputs are the same for all."""
-    first = inputs[0]
-    sequences = [value for value in inputs if isinstance(value, Sequence)]
-    if all(value.elements is not None for value in sequences) and first.elements:
-        count = len(first.elements)
-        columns = [(value.elements or ()) if isinstance(value, Sequence) else (value,) * count for value in inputs]
-        rows = [node.lower(body, *row) for row in zip(*columns, strict=True)]
-        return tuple(Sequence.of(column) for column in zip(*rows, strict=True))
-    from mlconvert.tensorflow.families.control_flow import iterated
-
-    def once(index: Any) -> tuple[Any, ...]:
-        return node.lower(body, *(value.at(index) if isinstance(value, Sequence) else value for value in inputs))
-
-    return iterated(first.length(), once, node)
-
-
 # --- optionals ---
 
 
@@ -304,19 +287,18 @@ def optional_has(value: Any = None) -> Any:
     return tf.constant(value is not None)
 
 
-_WITHIN = "a sequence stays within the model: none is an input or an output of it"
+WITHIN = "a sequence stays within the model: none is an input or an output of it"
 _KNOWN = "whether an optional is empty is known at conversion"
 
 OPERATORS = (
-    Operator("SequenceConstruct", 11, construct, folds=False, note=_WITHIN),
-    Operator("SequenceEmpty", 11, empty, folds=False, note=_WITHIN),
-    Operator("SequenceInsert", 11, insert, folds=False, note=_WITHIN),
-    Operator("SequenceErase", 11, erase, folds=False, note=_WITHIN),
-    Operator("SequenceAt", 11, at, folds=False, note=_WITHIN),
-    Operator("SequenceLength", 11, length, folds=False, note=_WITHIN),
-    Operator("SplitToSequence", 11, split, folds=False, note=_WITHIN),
-    Operator("ConcatFromSequence", 11, concat, folds=False, note=_WITHIN),
-    Operator("SequenceMap", 17, sequence_map, folds=False, note=_WITHIN),
+    Operator("SequenceConstruct", 11, construct, folds=False, note=WITHIN),
+    Operator("SequenceEmpty", 11, empty, folds=False, note=WITHIN),
+    Operator("SequenceInsert", 11, insert, folds=False, note=WITHIN),
+    Operator("SequenceErase", 11, erase, folds=False, note=WITHIN),
+    Operator("SequenceAt", 11, at, folds=False, note=WITHIN),
+    Operator("SequenceLength", 11, length, folds=False, note=WITHIN),
+    Operator("SplitToSequence", 11, split, folds=False, note=WITHIN),
+    Operator("ConcatFromSequence", 11, concat, folds=False, note=WITHIN),
     Operator("Optional", 15, optional, folds=False, note=_KNOWN),
     Operator("OptionalGetElement", 15, optional_get, folds=False, note=_KNOWN),
     Operator("OptionalHasElement", 15, optional_has, folds=False, note=_KNOWN),

@@ -451,6 +451,40 @@ def record() -> str:
     )
 
 
+# --- operators in TensorFlow ---
+
+
+def tensorflow_operators() -> str:
+    from mlconvert.readers.tensorflow_runtime import import_tensorflow
+
+    import_tensorflow()
+    from mlconvert.tensorflow.operators import operators
+
+    table = operators()
+    parts = [
+        "# ONNX operators that are lowered to TensorFlow\n\n",
+        "`--to saved-model` has a function of its own for each of these, in core TensorFlow operations alone. Others ",
+        "that are not here are expanded where ONNX, or the model, defines them by others; what remains is named, all ",
+        "at once, and nothing is written (exit code 4).\n",
+    ]
+    for domain in sorted({domain for domain, _ in table}):
+        rows = [
+            (f"`{name}`", ", ".join(_opsets(row.since, row.until) for row in found), _notes(found))
+            for (here, name), found in sorted(table.items())
+            if here == domain
+        ]
+        parts.append(f"\n## {domain or 'ai.onnx'}\n\n" + _table(("operator", "opsets", "limits"), *rows))
+    return "".join(parts)
+
+
+def _opsets(since: int, until: int | None) -> str:
+    return f"{since} and later" if until is None else f"{since} to {until}" if until > since else f"{since}"
+
+
+def _notes(rows: Iterable[Any]) -> str:
+    return "; ".join(dict.fromkeys(row.note for row in rows if row.note))
+
+
 PAGES: Mapping[str, Callable[[], str]] = {
     "commands.md": commands,
     "converters.md": converters,
@@ -461,6 +495,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "record.md": record,
     "report.md": report,
     "repositories.md": repositories,
+    "tensorflow.md": tensorflow_operators,
 }
 
 

@@ -27,6 +27,8 @@ MODELS = [
     ("digits_script.pt", "torchscript", "digits_script.npz"),
     ("iris_xgboost.json", "xgboost", "iris_xgboost.csv"),
     ("iris_xgboost.ubj", "xgboost", "iris_xgboost.csv"),
+    ("keras_cnn.keras", "keras", "keras_cnn.npz"),
+    ("keras_mlp.keras", "keras", "keras_mlp.npz"),
     ("loans.ubj", "xgboost", "loans.csv"),
     ("mlp.onnx", "onnx", "mlp.npz"),
     ("bert.onnx", "onnx", "bert.npz"),
@@ -35,9 +37,9 @@ MODELS = [
     ("tiny_transformer.safetensors", "safetensors", "tiny_transformer.npz"),
     ("wine_forest.skops", "sklearn", "wine_forest.npz"),
 ]
-# skops names parts by their place in memory; CatBoost gives each model a new identifier. The networks' exports are the
-# same too, but all sixteen of them a second time would take half a minute.
-SAME_BYTES = [name for name, _, _ in MODELS if not name.endswith((".skops", ".cbm", ".onnx"))]
+# skops names parts by their place in memory; CatBoost gives each model a new identifier; Keras writes the date. The
+# networks' exports are the same too, but all sixteen of them a second time would take half a minute.
+SAME_BYTES = [name for name, _, _ in MODELS if not name.endswith((".skops", ".cbm", ".keras", ".onnx"))]
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:

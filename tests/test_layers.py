@@ -18,7 +18,10 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ("errors", "errors version"),
     ("models and data", "artifact formats packages records samples serving signature tensors"),
     ("contracts", "converter"),
-    ("what several edges read and write alike", "ensembles forests onnx_model pipelines python_backend readers tensorflow"),
+    (
+        "what several edges read and write alike",
+        "ensembles forests onnx_model pipelines python_backend readers tensorflow",
+    ),
     ("edges", "converters deployment repositories runners"),
     ("registry", "registry"),
     ("plan, parity, report", "inference parity plan recipe report routes tested"),

@@ -290,7 +290,12 @@ BAD = [
     ("    parity: {outputs: {p: {tol: 1}}}\n", "5:28", "targets.a.parity.outputs.p.tol: unknown key", "rtol, atol"),
     ("    parity: {outputs: {p: {}}}\n", "5:27", "targets.a.parity.outputs.p: needs at least one key", None),
     ("    publish: {name: x}\n", "5:5", "targets.a.publish: the key 'to' is missing", None),
-    ("    publish: {to: trition, name: x}\n", "5:19", "'trition' is not one of triton. Did you mean 'triton'?", None),
+    (
+        "    publish: {to: trition, name: x}\n",
+        "5:19",
+        "'trition' is not one of triton, tf-serving. Did you mean 'triton'?",
+        None,
+    ),
     ("    publish: {to: triton, name: 3}\n", "5:33", "expected text, found the number 3; put it in quotes", None),
     ("    publish: {to: triton, name: a/b}\n", "5:33", "'a/b' is not of the right form", None),
     ("    publish: {to: triton, name: x, version: 0}\n", "5:45", "0 is too small: at least 1", None),
@@ -581,13 +586,17 @@ SOURCES = {
     "bikes": "sklearn",
     "breast_cancer": "lightgbm",
     "breast_cancer_servers": "lightgbm",
+    "breast_cancer_tf_serving": "lightgbm",
     "churn": "sklearn",
     "churn_parts": "sklearn",
     "claims": "statsmodels",
     "digits": "exported-program",
+    "digits_tf_serving": "exported-program",
     "loans": "xgboost",
     "tickets": "sklearn",
+    "tickets_tf_serving": "sklearn",
     "tiny_transformer": "torch",
+    "tiny_transformer_tf_serving": "torch",
 }
 
 

@@ -13,6 +13,7 @@ from jsonschema.validators import Draft202012Validator
 
 from mlconvert.cli import main
 from mlconvert.report import SCHEMA
+from mlconvert.repositories.tf_serving import layout
 from mlconvert.repositories.triton import config
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,13 +23,17 @@ MODELS = {
     "bikes": ("bikes.skops", "bikes.csv"),
     "breast_cancer": ("breast_cancer.txt", "breast_cancer.csv"),
     "breast_cancer_servers": ("breast_cancer.txt", "breast_cancer.csv"),
+    "breast_cancer_tf_serving": ("breast_cancer.txt", "breast_cancer.csv"),
     "churn": ("churn.skops", "churn.csv"),
     "churn_parts": ("churn.skops", "churn.csv"),
     "claims": ("claims.pkl", "claims.csv"),
     "digits": ("digits.pt2", "digits.npz"),
+    "digits_tf_serving": ("digits.pt2", "digits.npz"),
     "loans": ("loans.ubj", "loans.csv"),
     "tickets": ("tickets.skops", "tickets.csv"),
+    "tickets_tf_serving": ("tickets.skops", "tickets.csv"),
     "tiny_transformer": ("tiny_transformer.safetensors", "tiny_transformer.npz"),
+    "tiny_transformer_tf_serving": ("tiny_transformer.safetensors", "tiny_transformer.npz"),
 }
 # How often the source answers: once, and once more where a target sees other rows (cast to float32).
 # A pipeline in two parts: the first part for itself and as the second one's samples, the second one, and the whole.
@@ -108,6 +113,26 @@ def results_of(recipe: dict[str, Any]) -> dict[str, Any]:
     return {**parts, "ensemble": {"steps": ["ensemble"], "publish": {**whole["publish"], "backend": "ensemble"}}}
 
 
+def check_triton(model: Path, publish: dict[str, Any]) -> None:
+    """The model's configuration is the one that was asked for."""
+    read = config.read(model / "config.pbtxt")
+    assert (read.name, read.backend or read.platform) == (publish["name"], publish.get("backend", "onnxruntime"))
+    assert read.max_batch_size == publish.get("options", {}).get("max_batch_size", read.max_batch_size) > 0
+    assert read.input
+    assert read.output
+
+
+def check_tf_serving(model: Path, publish: dict[str, Any]) -> None:
+    """The server's configuration has the model, and the version is as a stock server reads it, warmed up."""
+    entry = layout.entries_in(model.parent)[publish["name"]]
+    assert entry.base_path.endswith(f"/{publish['name']}")
+    files = {path.relative_to(model / "1").as_posix() for path in (model / "1").rglob("*") if path.is_file()}
+    assert {"saved_model.pb", "variables/variables.index", "assets.extra/tf_serving_warmup_requests"} <= files
+
+
+CHECKS = {"triton": check_triton, "tf-serving": check_tf_serving}
+
+
 def test_every_recipe_is_here():
     assert list(MODELS) == RECIPES
 
@@ -137,11 +162,7 @@ def test_recipe(here, shell, trained, monkeypatch, name):
         assert published["verified"]
         assert not published["unchanged"]
         model = here / "build" / name / "repository" / publish["name"]
-        read = config.read(model / "config.pbtxt")
-        assert (read.name, read.backend or read.platform) == (publish["name"], publish.get("backend", "onnxruntime"))
-        assert read.max_batch_size == publish.get("options", {}).get("max_batch_size", read.max_batch_size) > 0
-        assert read.input
-        assert read.output
+        CHECKS[publish.get("to", "triton")](model, publish)
         shell.proves(model / "1")
     # What several targets share was made once, whichever of them came first.
     steps = [step for target in first["targets"] for step in target["steps"]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -26,7 +27,9 @@ NoVerify = Annotated[bool, typer.Option("--no-verify", help="With --load: do not
 def publish(
     artifact: Annotated[str, typer.Argument(metavar="ARTIFACT", help="A model file, or the folder that holds it.")],
     repository: Repository,
-    to: Annotated[str, typer.Option("--to", metavar="triton", help="The server that the repository is for.")],
+    to: Annotated[
+        str, typer.Option("--to", metavar="triton|tf-serving", help="The server that the repository is for.")
+    ],
     name: Annotated[str, typer.Option("--name", metavar="NAME", help="The model's name in the repository.")],
     version: Annotated[
         int | None, typer.Option("--version", min=1, metavar="N", help="Its number.", show_default="the next one")
@@ -52,6 +55,8 @@ def publish(
     mlconvert publish model.onnx models --to triton --name churn
 
     mlconvert publish model.onnx models --to triton --name churn --keep 3 --load triton://127.0.0.1:8000
+
+    mlconvert publish saved models --to tf-serving --name churn
     """
     from mlconvert.converter import parse_settings
     from mlconvert.errors import UsageError
@@ -85,7 +90,8 @@ def publish(
     for warning in done["warnings"]:
         sys.stderr.write(f"warning: {warning}\n")
     if not done["live"]:
-        sys.stderr.write("warning: the version policy in config.pbtxt keeps another version in service\n")
+        config = Path(done["config"]["path"]).name
+        sys.stderr.write(f"warning: the version policy in {config} keeps another version in service\n")
     if not done["verified"]:
         sys.stderr.write(
             f"warning: {artifact} has no record of a verification: nothing proves that it answers as its source does\n"
@@ -211,6 +217,8 @@ def labels(
     if done.live:
         typer.echo(f"requests that name no version go to {max(done.live)}")
     _tell_served(served)
+    for warning in done.warnings:
+        sys.stderr.write(f"warning: {warning}\n")
     gone = done.before - done.live
     if gone:
         sys.stderr.write(

@@ -24,12 +24,28 @@ CONVERTERS: tuple[Converter, ...] = (
         title="torch.onnx.export of an ExportedProgram",
     ),
     Converter(
+        "keras",
+        "onnx",
+        "onnx",
+        "mlconvert.converters.keras_to_onnx",
+        (p.TENSORFLOW, p.KERAS, p.TF2ONNX, p.ONNX),
+        title="tf2onnx, from a .keras file in Keras' safe mode",
+    ),
+    Converter(
         "lightgbm",
         "onnx",
         "onnx",
         "mlconvert.converters.lightgbm_to_onnx",
         (p.ONNX,),
         title="exact trees, from LightGBM's text file",
+    ),
+    Converter(
+        "saved-model",
+        "onnx",
+        "onnx",
+        "mlconvert.converters.saved_model_to_onnx",
+        (p.TENSORFLOW, p.TF2ONNX, p.ONNX),
+        title="tf2onnx, from one signature of a SavedModel",
     ),
     Converter(
         "sklearn",

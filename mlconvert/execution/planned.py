@@ -17,7 +17,7 @@ from mlconvert.execution.planned_targets import PlannedTarget, plan_target, plan
 from mlconvert.execution.verification import require_samples
 from mlconvert.recipe import PublishSpec, Recipe
 from mlconvert.report.contents import shown
-from mlconvert.repositories import repository_named
+from mlconvert.repositories import Repository, check_store, repository_named
 from mlconvert.repositories.remote import located
 
 
@@ -121,6 +121,7 @@ def _check_names(names: tuple[str, ...], known: list[str]) -> None:
 def _check_publishing(planned: PlannedRun) -> None:
     """Refuse what could never be published, before the work rather than after it."""
     taken: dict[tuple[Path | str, str], str] = {}
+    kinds: dict[Path | str, Repository] = {}
     for publication in planned.publications:
         spec, name = publication.spec, publication.target
         row = repository_named(spec.to)
@@ -131,6 +132,11 @@ def _check_publishing(planned: PlannedRun) -> None:
         check_options("publish", row.load().options(publication.format), spec.options)
         repository = planned.repository_of(spec)
         _check_place(planned, repository)
+        check_store(row, located(str(repository)))
+        first = kinds.setdefault(repository, row)
+        if first is not row:
+            what = f"{repository} would be a repository of {first.title} and of {row.title}"
+            raise UsageError(what, hint="say where each is to be: publish.repository")
         places = {
             each: destination.out
             for each, destination in zip(planned.names, planned.destinations, strict=True)

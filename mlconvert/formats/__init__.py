@@ -85,6 +85,7 @@ FORMATS: tuple[Format, ...] = (
         "model.pt2",
         "mlconvert.formats.content:is_exported_program",
     ),
+    Format("keras", "a Keras model", (".keras",), "model.keras", "mlconvert.formats.content:is_keras"),
     Format("lightgbm", "a LightGBM model", (".txt",), "model.txt", "mlconvert.formats.content:is_lightgbm"),
     Format("onnx", "an ONNX model", (".onnx",), "model.onnx", "mlconvert.formats.content:is_onnx"),
     Format("openvino", "an OpenVINO model", (".xml",), "model.xml", "mlconvert.formats.openvino:is_openvino"),

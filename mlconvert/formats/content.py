@@ -144,6 +144,17 @@ def is_exported_program(content: Content) -> bool:
     )
 
 
+def is_keras(content: Content) -> bool:
+    """True for a Keras model with its weights; raises ConversionFailed for one without them."""
+    names = set(content.zip_names)
+    if not {"config.json", "metadata.json"} <= names:
+        return False
+    # Large ones have their weights in several parts, `model.weights_00000.h5`, and a list of them.
+    if not any(name.startswith("model.weights") for name in names):
+        raise damaged(content.path, "the Keras model has no weights (model.weights.h5)")
+    return True
+
+
 def is_lightgbm(content: Content) -> bool:
     if re.match(rb"tree\r?\n(?:[^\n]*\n){0,3}?version=", content.head) is None:
         return False

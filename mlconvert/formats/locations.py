@@ -26,6 +26,7 @@ MAIN_NAMES = (
     "xgboost.ubj",
     "xgboost.json",
     "model.cbm",
+    "model.keras",
     "model.skops",
     "model.pt2",
     "model.pt",

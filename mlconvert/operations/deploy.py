@@ -13,6 +13,7 @@ from mlconvert.deployment import target_named
 from mlconvert.deployment.description import Deployment, described, tied_to_a_release
 from mlconvert.deployment.folder import write_files
 from mlconvert.errors import RepositoryInvalid, UsageError
+from mlconvert.repositories import repository_in
 
 SHOWN = 10  # findings in an error
 
@@ -37,14 +38,22 @@ def deploy(
 ) -> Deployed:
     """Write the files that start a server for the repository; which ones.
 
-    Raises RepositoryInvalid when the repository has errors, UsageError (an unknown target, option or release; a file
-    in the way that is not ours; a model that only loads in a release which nobody named), MissingPackage,
-    OutOfResources.
+    Raises RepositoryInvalid when the repository has errors, UsageError (an unknown target, option or release; a
+    repository of another server than Triton; a file in the way that is not ours; a model that only loads in a release
+    which nobody named), MissingPackage, OutOfResources.
     """
     target = target_named(to)
     packages.require((packages.ONNX, packages.TRITONCLIENT), "reading a Triton repository")
     if not repository.is_dir():
         raise UsageError(f"{repository} is not a folder", where=str(repository))
+    row = repository_in(repository)
+    if row is not None and row.name != "triton":
+        raise UsageError(
+            f"deploy writes files for Triton, and this is a repository of {row.title}",
+            where=str(repository),
+            hint="docker run --rm -p 8500:8500 -p 8501:8501 -v FOLDER:/models tensorflow/serving "
+            "--model_config_file=/models/models.config",
+        )
     function = target.load().files
     checked = check_options(to, options_of(function), options or {})
     deployment = described(repository, name=name, release=release, image=image)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from mlconvert.errors import UsageError
+from mlconvert.errors import NotVerified, UsageError
 from mlconvert.report.contents import shown
+from mlconvert.repositories import Repository, repository_in
+from mlconvert.repositories.findings import SCHEMA, Finding, exit_code, in_order
 from mlconvert.repositories.remote import downloaded, located
-from mlconvert.repositories.triton.findings import SCHEMA, Finding, exit_code, in_order
-from mlconvert.repositories.triton.lint import lint, model_folders
+from mlconvert.repositories.triton import lint as triton
 
 _SERVERS = ("triton://", "triton+http://", "triton+grpc://")
 
@@ -28,10 +31,11 @@ def lint_repository(
 
     `repository` is a folder, `s3://…`, `gs://…`, or `triton://host:port`: a running server, which is asked for the
     models that it could not load. With `serve`, the real server (in the folder `server`, else as `find_server` finds
-    it) loads every model of a copy and is asked the rows of their records.
+    it) loads every model of a copy and is asked the rows of their records. The files in a folder tell whose it is.
 
     Raises UsageError (no such folder or model, an unknown release), RepositoryInvalid (a folder that is no
-    repository; a server that is down), MissingPackage (no server), OutOfResources.
+    repository; a server that is down), MissingPackage (no server), NotVerified (`serve` for a server that mlconvert
+    does not start), OutOfResources.
     """
     if server is not None and not serve:
         raise UsageError("--server is for --serve", hint=f"mlconvert lint {repository} --serve --server {server}")
@@ -40,8 +44,12 @@ def lint_repository(
             raise UsageError("a running server is asked as it is: --serve and --release are for folders")
         return _report(repository, None, *_running(repository, names), serve=False)
     with _folder(repository, names) as folder:
-        found = list(lint(folder, release=release, names=names))
-        models = list(names) or model_folders(folder)
+        row = repository_in(folder)
+        rules: ModuleType = triton if row is None else importlib.import_module(f"{row.module}.lint")
+        if serve and row is not None and row.name != "triton":
+            raise _no_server(row, folder)
+        found = list(rules.lint(folder, release=release, names=names))
+        models = list(names) or rules.model_folders(folder)
         answers: tuple[dict[str, Any], ...] = ()
         if serve:
             from mlconvert.operations.serve import serve_findings
@@ -50,6 +58,16 @@ def lint_repository(
             found += refused
         location = shown(folder) if folder == Path(repository) else repository
         return _report(location, release, found, models, answers, serve=serve)
+
+
+def _no_server(row: Repository, folder: Path) -> NotVerified:
+    place = folder.resolve()
+    command = f"docker run --rm -p 8500:8500 -p 8501:8501 -v {place}:/models tensorflow/serving"
+    return NotVerified(
+        f"mlconvert starts no server of {row.title}: --serve has nothing to ask, and nothing was checked",
+        where=str(folder),
+        hint=f"without --serve it is looked through; to serve it: {command} --model_config_file=/models/models.config",
+    )
 
 
 @contextlib.contextmanager

@@ -8,12 +8,14 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from mlconvert import packages, records
-from mlconvert.errors import UsageError
+from mlconvert.errors import RepositoryInvalid, UsageError
 from mlconvert.formats import source_artifact
 from mlconvert.operations.live import WAIT_SECONDS, LiveServer, live_server, states_at
 from mlconvert.registry import registry
 from mlconvert.report.contents import shown
-from mlconvert.repositories import REPOSITORIES, repository_named
+from mlconvert.repositories import REPOSITORIES, Repository, check_store, repository_in, repository_named
+from mlconvert.repositories.places import MARKER
+from mlconvert.repositories.versions import plain_versions
 
 if TYPE_CHECKING:
     from mlconvert.repositories.versions import Labelled, RolledBack, Version
@@ -50,7 +52,8 @@ def publish(
         )
     packages.require(row.packages, f"publishing to {row.title}")
     described, record = records.with_record(artifact)
-    layout = _layout(row.load(), place)
+    layout = _layout(row, place)
+    _check_same(row, place)
     with live_server(load, wait_seconds=wait_seconds, verify=verify) as server:
         published = layout.publish(
             described,
@@ -128,20 +131,51 @@ def located(repository: str | Path) -> Any:
 
 
 def layout_of(repository: Any) -> ModuleType:
-    """The module of the layout that a repository has. Today there is one; a second will be told by its files."""
-    row = REPOSITORIES[0]
-    packages.require(row.packages, f"reading a repository of {row.title}")
-    if isinstance(repository, Path) and not repository.is_dir():
+    """The module of the layout that a repository has, as its files tell.
+
+    Raises UsageError where there is no folder, RepositoryInvalid where its files are of no layout, or of two.
+    """
+    if not isinstance(repository, Path):  # only Triton's layout can be in an object store
+        return _layout(repository_named("triton"), repository)
+    if not repository.is_dir():
         raise UsageError(f"{repository} is not a folder")
-    return _layout(row.load(), repository)
+    row = repository_in(repository)
+    if row is None:
+        row = repository_named("triton")  # whose models need no configuration, so a folder may show nothing of it
+        if not _holds_models(repository):
+            titles = " or ".join(one.title for one in REPOSITORIES)
+            raise RepositoryInvalid(
+                f"this is no repository of {titles}: it has no models.config, no model with a config.pbtxt, and no "
+                "folder with a version of a model",
+                where=str(repository),
+            )
+    packages.require(row.packages, f"reading a repository of {row.title}")
+    return _layout(row, repository)
 
 
-def _layout(local: ModuleType, repository: Any) -> ModuleType:
+def _holds_models(repository: Path) -> bool:
+    folders = (repository, *repository.absolute().parents[:3], *repository.iterdir())
+    return any((folder / MARKER).exists() or plain_versions(folder) for folder in folders)
+
+
+def _layout(row: Repository, repository: Any) -> ModuleType:
     if isinstance(repository, Path):
-        return local
+        return row.load()
+    check_store(row, repository)
     from mlconvert.repositories.triton import remote
 
     return remote
+
+
+def _check_same(row: Repository, place: Any) -> None:
+    """Raise RepositoryInvalid where the folder is a repository of another server."""
+    there = repository_in(place) if isinstance(place, Path) and place.is_dir() else None
+    if there is not None and there is not row:
+        raise RepositoryInvalid(
+            f"this is a repository of {there.title}, not of {row.title}",
+            where=str(place),
+            hint=f"choose another folder, or publish --to {there.name}",
+        )
 
 
 def _answered(server: LiveServer | None, url: str | None, *numbers: int) -> dict[str, Any] | None:

@@ -22,9 +22,9 @@ from mlconvert.errors import MlconvertError, NotVerified, OutOfResources, Reposi
 from mlconvert.execution.verification import why_failed
 from mlconvert.onnx_model.releases import runtime_limits, tree_operators, triton_runtime
 from mlconvert.operations.wire import parity_over_wire
+from mlconvert.repositories.findings import Finding, Level
 from mlconvert.repositories.triton import config as cfg
 from mlconvert.repositories.triton.backends import BACKENDS
-from mlconvert.repositories.triton.findings import Finding, Level
 from mlconvert.repositories.versions import record_path
 from mlconvert.serving.client import connect_both
 from mlconvert.serving.home import ServerHome, find_server

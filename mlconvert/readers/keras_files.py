@@ -27,7 +27,7 @@ _SAVE_AGAIN = "save the part of the model that is made of Keras' own layers, or 
 
 @dataclass(frozen=True)
 class KerasModel:
-    """`model` takes the inputs as a list and returns a list of outputs, in the signature's order."""
+    """`model` takes the inputs as a list, in the signature's order, and gives the outputs in that order too."""
 
     model: Any
     signature: Signature
@@ -36,7 +36,8 @@ class KerasModel:
         """Tensors by name, as at inference: no dropout, no statistics of the batch."""
         given = [inputs[spec.name] for spec in self.signature.inputs]
         answers = self.model(given, training=False)
-        return {spec.name: answer for spec, answer in zip(self.signature.outputs, answers, strict=True)}
+        several = answers if isinstance(answers, (list, tuple)) else [answers]  # a list of one comes back bare
+        return {spec.name: answer for spec, answer in zip(self.signature.outputs, several, strict=True)}
 
 
 def load_keras(path: Path) -> KerasModel:
@@ -128,7 +129,7 @@ def _output_names(model: Any, outputs: list[Any]) -> list[str]:
         by_tensor = {id(tensor): str(name) for name, tensor in struct.items()}
         if all(id(tensor) in by_tensor for tensor in outputs) and len(by_tensor) == len(outputs):
             return [by_tensor[id(tensor)] for tensor in outputs]
-    layers = getattr(model, "output_names", None) or [tensor._keras_history.operation.name for tensor in outputs]  # noqa: SLF001 - Keras has no other way to tell
+    layers = getattr(model, "output_names", None) or [tensor._keras_history.operation.name for tensor in outputs]
     taken = {tensor.name for tensor in model.inputs}
     names: list[str] = []
     for layer in map(str, layers):
@@ -162,7 +163,7 @@ def to_array(tensor: Any) -> np.ndarray:
     """The tensor's values; strings as text."""
     import numpy as np
 
-    array: np.ndarray = np.asarray(tensor)
+    array: np.ndarray = np.asarray(tensor.numpy())
     if array.dtype.kind not in "OS":
         return array
     texts = [value.decode("utf-8") if isinstance(value, bytes) else str(value) for value in array.reshape(-1)]

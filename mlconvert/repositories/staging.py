@@ -88,6 +88,7 @@ def exclusive(repository: Path, name: str, *, wait_seconds: float) -> Iterator[P
             work = root / "staged" / name
             try:
                 _remove_dead(root)
+                _remove_dead_locks(root)
                 shutil.rmtree(work, ignore_errors=True)
                 _make_folder(work)
                 yield work
@@ -104,6 +105,16 @@ def exclusive(repository: Path, name: str, *, wait_seconds: float) -> Iterator[P
 
 
 @contextlib.contextmanager
+def holding(repository: Path, file: str, *, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
+    """Hold the lock of a file that all models of the repository share, while it is read and replaced.
+
+    For the time of a rename, and only by who holds a model's lock: so no two wait for each other.
+    """
+    with _lock(staging_folder(repository) / "locks" / file, file, wait_seconds):
+        yield
+
+
+@contextlib.contextmanager
 def _lock(path: Path, name: str, wait_seconds: float) -> Iterator[None]:
     deadline = time.monotonic() + wait_seconds
     while (descriptor := _try_lock(path)) is None:
@@ -112,7 +123,7 @@ def _lock(path: Path, name: str, wait_seconds: float) -> Iterator[None]:
             with contextlib.suppress(OSError, ValueError):
                 holder = f" (process {int(path.read_text())})"
             raise OutOfResources(
-                f"another publisher{holder} has held the lock of model '{name}' for {wait_seconds:g} s",
+                f"another publisher{holder} has held the lock of '{name}' for {wait_seconds:g} s",
                 where=str(path),
                 hint="wait until it is done and run this again; a lock goes away with its process",
             )
@@ -173,6 +184,31 @@ def _remove_dead(root: Path) -> None:
         with contextlib.suppress(OSError):
             lock.unlink()
         os.close(descriptor)
+
+
+def _remove_dead_locks(root: Path) -> None:
+    """Remove the locks of processes that died while they held them, which nobody may ever ask for again.
+
+    The number may be of a process on another host: then its lock is held, and stays.
+    """
+    for lock in sorted((root / "locks").glob("*")):
+        with contextlib.suppress(OSError, ValueError):
+            if _is_alive(int(lock.read_text())):
+                continue
+            descriptor = _try_lock(lock)
+            if descriptor is not None:
+                lock.unlink(missing_ok=True)
+                os.close(descriptor)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def check_space(folder: Path, needed: int) -> None:

@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from mlconvert import records
 from mlconvert.artifact import Artifact, combine_sha256, file_sha256
 from mlconvert.errors import RepositoryInvalid, UsageError
-from mlconvert.records import IN_FOLDER as RECORD
 
 LARGEST = (1 << 63) - 1  # servers keep the number in a signed 64-bit integer
 
@@ -123,6 +123,7 @@ class Labelled:
     labels: Mapping[str, int]
     live: frozenset[int]
     before: frozenset[int]
+    warnings: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -130,6 +131,7 @@ class Labelled:
             "labels": dict(self.labels),
             "live": sorted(self.live),
             "before": sorted(self.before),
+            "warnings": list(self.warnings),
         }
 
 
@@ -187,7 +189,7 @@ def model_files(version_folder: Path) -> dict[str, Path]:
     """The files of a version folder without the record, by their path relative to it, in a stable order."""
     found = {}
     for path in sorted(version_folder.rglob("*")):
-        if path.is_file() and path.name != RECORD:
+        if path.is_file() and path.name != records.IN_FOLDER:
             found[path.relative_to(version_folder).as_posix()] = path
     return found
 
@@ -198,7 +200,13 @@ def digest(files: dict[str, Path]) -> str:
 
 def record_path(version_folder: Path) -> Path | None:
     """Where the record of a version is: beside the model's main file, which may have a folder of its own."""
-    return next(iter(sorted(version_folder.rglob(RECORD), key=lambda path: len(path.parts))), None)
+    return next(iter(sorted(version_folder.rglob(records.IN_FOLDER), key=lambda path: len(path.parts))), None)
+
+
+def record_of(model_folder: Path, number: int) -> dict[str, Any] | None:
+    """The record of a version, where it has one."""
+    path = record_path(model_folder / str(number))
+    return records.read(path) if path else None
 
 
 def describe(folder: VersionFolder, *, live: bool, labels: tuple[str, ...] = ()) -> Version:

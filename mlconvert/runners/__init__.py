@@ -10,6 +10,7 @@ RUNNERS: tuple[Runner, ...] = (
     Runner("catboost", "mlconvert.runners.catboost", (p.CATBOOST,)),
     Runner("ensemble", "mlconvert.execution.ensemble_runner", ()),
     Runner("exported-program", "mlconvert.runners.exported_program", (p.TORCH,)),
+    Runner("keras", "mlconvert.runners.keras", (p.KERAS, p.TENSORFLOW)),
     Runner("lightgbm", "mlconvert.runners.lightgbm", (p.LIGHTGBM,)),
     Runner("onnx", "mlconvert.runners.onnx", (p.ONNX, p.ONNXRUNTIME)),
     Runner("openvino", "mlconvert.runners.openvino", (p.OPENVINO,)),

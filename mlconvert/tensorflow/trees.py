@@ -16,7 +16,7 @@ the wrong side. Floats are therefore compared by their bits, as integers in the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -59,9 +59,11 @@ def key_of(x: Any) -> tuple[Any, Any]:
 
 def keys_of(values: np.ndarray) -> np.ndarray:
     """The same for an array, which has no NaN."""
-    bits = values.view(np.int32 if values.dtype == np.float32 else np.int64)
-    size = bits & np.iinfo(bits.dtype).max
-    return np.where(bits < 0, -size, size)
+    kind: Any = np.int32 if values.dtype == np.float32 else np.int64
+    bits: Any = values.view(kind)
+    size = bits & np.iinfo(kind).max
+    keys: np.ndarray = np.where(bits < 0, -size, size)
+    return keys
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,9 @@ def _masked(trees: Trees, laid: list[_Tree], kind: np.dtype[Any], x: Any, weight
     features = np.unique(trees.feature[nodes])
     side = _side(trees, nodes)
     thresholds = [_thresholds(trees, nodes[trees.feature[nodes] == one]) for one in features]
-    tables, starts, counts = [], [], []
+    tables: list[np.ndarray] = []
+    starts: list[int] = []
+    counts: list[int] = []
     place_of = {int(one): place for place, one in enumerate(features)}
     for values in thresholds:
         places = len(values) * (2 if side == "both" else 1) + 2  # and the last one for NaN
@@ -303,6 +307,6 @@ def _without_members(trees: Trees) -> tuple[Trees, int]:
             columns["on_false"][at] = new
             at = new
     kinds = {name: getattr(trees, name).dtype for name in columns}
-    arrays = {name: np.array(column, kinds[name]) for name, column in columns.items()}
+    arrays: dict[str, Any] = {name: np.array(column, kinds[name]) for name, column in columns.items()}
     longer = sum(max(len(members) - 1, 0) for members in trees.members.values())
-    return Trees(trees.roots, **arrays), longer
+    return replace(trees, **arrays, members={}), longer

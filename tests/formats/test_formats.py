@@ -56,6 +56,7 @@ def models(tmp_path_factory, trained):
         "sklearn.skops": "wine_forest.skops",
         "exported-program.pt2": "digits.pt2",
         "torchscript.pt": "digits_script.pt",
+        "keras.keras": "keras_mlp.keras",
     }.items():
         shutil.copy(trained(fixture), folder / name)
 
@@ -135,6 +136,7 @@ NAMES = [
     "catboost.cbm",
     "exported-program.pt2",
     "exported-program_before_2.7.pt2",
+    "keras.keras",
     "lightgbm.txt",
     "onnx.onnx",
     "pickle.pkl",
@@ -281,7 +283,6 @@ def test_damaged_bytes_end_in_an_answer_or_an_error_of_ours(models, tmp_path_fac
 # --- what is known but cannot be read ---
 
 FOREIGN = {
-    "model.keras": (None, "a Keras model"),
     "model.h5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5"),
     "model.tflite": (b"\x1c\x00\x00\x00TFL3" + bytes(100), "TensorFlow Lite"),
     "model.pmml": (b'<?xml version="1.0"?><PMML version="4.4">', "PMML"),
@@ -310,7 +311,6 @@ def test_foreign_files_are_named(name, tmp_path):
     path = tmp_path / name
     if data is None:
         inside = {
-            "model.keras": ["metadata.json", "config.json", "model.weights.h5"],
             "samples.npz": ["a.npy", "b.npy"],
             "archive.zip": ["readme.txt"],
         }[name]

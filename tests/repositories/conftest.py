@@ -1,17 +1,25 @@
-"""Tiny ONNX models, each with a signature of its own."""
+"""Tiny ONNX models, each with a signature of its own, and tiny SavedModels."""
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from mlconvert.artifact import Artifact
+from mlconvert import records
+from mlconvert.artifact import Artifact, file_sha256
 from mlconvert.onnx_model.files import onnx_artifact
 from mlconvert.signature import Signature, TensorSpec
+from mlconvert.tensors.rows import encode_rows
 
 MakeModel = Callable[..., Artifact]
 
@@ -114,5 +122,78 @@ def model_of(tmp_path: Path) -> Callable[[Signature, str], Artifact]:
 
     def make(signature: Signature, stem: str = "made") -> Artifact:
         return graph_of(signature, tmp_path / f"{stem}.onnx")
+
+    return make
+
+
+@pytest.fixture
+def killed_after_each_call() -> Callable[[Path, Path, dict], int]:
+    """A function that has killed_process.py kill a change after each of its calls, and gives their number."""
+
+    def killed(start: Path, place: Path, case: dict) -> int:
+        program = Path(__file__).with_name("killed_process.py")
+        done = subprocess.run(
+            [sys.executable, program, start, place, json.dumps(case)], capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0, done.stderr
+        return int(done.stdout)
+
+    return killed
+
+
+# --- SavedModels ---
+
+SAVED = Signature(
+    (TensorSpec("x", "float32", ("batch", 4)),),
+    (TensorSpec("total", "float32", ("batch",)), TensorSpec("y", "float32", ("batch", 4))),
+)
+
+
+@pytest.fixture(scope="session")
+def saved_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with real SavedModels `1`, `2` and `3`, named for what they multiply `x` by; made in one process."""
+    folder = tmp_path_factory.mktemp("saved")
+    program = Path(__file__).with_name("saved_model_process.py")
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [sys.executable, program, "make", folder, "1", "2", "3"], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def saved_copy(saved_models: Path, folder: Path, *, scale: float = 1.0, record: bool = False) -> Artifact:
+    """A SavedModel that multiplies by 1, 2 or 3, or by another number as far as its files and its record say."""
+    real = saved_models / f"{scale:g}"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(real if real.is_dir() else saved_models / "1", folder)
+    if not real.is_dir():
+        (folder / "assets").mkdir(exist_ok=True)
+        (folder / "assets/scale.txt").write_text(f"{scale:g}\n")
+    main = folder / "saved_model.pb"
+    others = sorted(path for path in folder.rglob("*") if path.is_file() and path != main)
+    artifact = Artifact("saved-model", str(main), (main, *others), SAVED)
+    if record:
+        x = np.arange(8, dtype=np.float32).reshape(2, 4)
+        described = records.described_files(
+            artifact, {path.relative_to(folder).as_posix(): file_sha256(path) for path in artifact.files}
+        )
+        rows = encode_rows({"x": x}, {"y": x * scale, "total": (x * scale).sum(1)}, count=2, limit=1 << 20)
+        written = {
+            "schema": records.SCHEMA, "format": "saved-model", "path": main.name, "files": described,
+            "sha256": records.total_sha256(described), "signature": SAVED.as_json(), "rows": rows,
+        }  # fmt: skip
+        records.write_json(folder / records.IN_FOLDER, written)
+    return artifact
+
+
+@pytest.fixture
+def make_saved(saved_models: Path, tmp_path: Path) -> MakeModel:
+    """A function from a scale (and `name`, `record`) to a SavedModel's artifact."""
+
+    def make(scale: float = 1.0, *, name: str | None = None, record: bool = False) -> Artifact:
+        folder = tmp_path / "artifacts" / (name or f"saved-{scale:g}")
+        folder.parent.mkdir(exist_ok=True)
+        return saved_copy(saved_models, folder, scale=scale, record=record)
 
     return make

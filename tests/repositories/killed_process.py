@@ -5,8 +5,9 @@
 The folder START is copied to PLACE/1, PLACE/2, …; in the K-th copy a child of this process makes the change and dies
 by SIGKILL right after its K-th call. The last one comes to its end. How many there are is printed.
 
-CASE is JSON: {"action": "publish" | "rollback" | "label", "name", "model", "arguments", "server"}. `server` is null, or
-what a server that is made up does: "takes", "does not load", "answers wrongly".
+CASE is JSON: {"layout": "triton" | "tf_serving", "action": "publish" | "rollback" | "label", "name", "model",
+"arguments", "server"}. `server` is null, or what a server that is made up does: "takes", "does not load", "answers
+wrongly".
 """
 
 from __future__ import annotations
@@ -22,11 +23,10 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from mlconvert.artifact import Artifact
 from mlconvert.errors import MlconvertError, ParityFailed, RepositoryInvalid
 from mlconvert.onnx_model.files import onnx_artifact
 from mlconvert.repositories.trials import Change
-from mlconvert.repositories.triton import label, publish, rollback
-from mlconvert.repositories.triton.backends import backend_for
 
 CALLS = ("link", "mkdir", "rename", "replace", "rmdir", "unlink")
 
@@ -81,26 +81,47 @@ def arm(limit: int) -> None:
 
 def act(repository: Path, case: dict[str, Any]) -> None:
     server = MadeUp(case["server"]) if case["server"] else None
+    layout = layout_of(case)
     name, arguments = case["name"], case["arguments"]
     if case["action"] == "publish":
-        model = Path(case["model"])
-        publish(onnx_artifact(model, (model,)), repository, name, server=server, **arguments)
+        layout.publish(artifact_of(Path(case["model"])), repository, name, server=server, **arguments)
     elif case["action"] == "rollback":
-        rollback(repository, name, server=server, **arguments)
+        layout.rollback(repository, name, server=server, **arguments)
     else:
-        label(repository, name, arguments.get("put", {}), arguments.get("remove", ()), server=server)
+        layout.label(repository, name, arguments.get("put", {}), arguments.get("remove", ()), server=server)
 
 
-def warm() -> None:
+def layout_of(case: dict[str, Any]) -> Any:
+    return importlib.import_module(f"mlconvert.repositories.{case['layout']}")
+
+
+def artifact_of(model: Path) -> Artifact:
+    if model.name != "saved_model.pb":
+        return onnx_artifact(model, (model,))
+    left_out = (model.name, "record.json")
+    others = sorted(path for path in model.parent.rglob("*") if path.is_file() and path.name not in left_out)
+    return Artifact("saved-model", str(model), (model, *others))
+
+
+WARM = {
+    "triton": (
+        "google.protobuf.text_format", "tritonclient.grpc.model_config_pb2",
+        "mlconvert.repositories.triton.backends.onnxruntime",
+    ),
+    "tf_serving": ("google.protobuf.text_format", "google.protobuf.message_factory", "mlconvert.tensors.dtypes"),
+}  # fmt: skip
+
+
+def warm(case: dict[str, Any]) -> None:
     """Import here what each child would import."""
-    for name in ("google.protobuf.text_format", "tritonclient.grpc.model_config_pb2"):
+    layout_of(case)
+    for name in WARM[case["layout"]]:
         importlib.import_module(name)
-    backend_for("onnx").load()
 
 
 def main() -> None:
-    warm()
     start, place, case = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
+    warm(case)
     place.mkdir()
     for limit in itertools.count(1):
         shutil.copytree(start, place / str(limit))

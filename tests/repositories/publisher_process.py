@@ -15,8 +15,9 @@ import signal
 import sys
 from pathlib import Path
 
+from mlconvert.artifact import Artifact
 from mlconvert.onnx_model.files import onnx_artifact
-from mlconvert.repositories import staging
+from mlconvert.repositories import staging, tf_serving, triton
 from mlconvert.repositories.triton import publication, publish, rollback
 
 
@@ -63,7 +64,10 @@ def main() -> None:
     if sys.argv[1] == "publish":
         repository, name, *models = sys.argv[2:]
         for model in map(Path, models):
-            print(publish(onnx_artifact(model, (model,)), Path(repository), name).version, flush=True)
+            saved = model.name == "saved_model.pb"
+            layout = tf_serving if saved else triton
+            artifact = Artifact("saved-model", str(model), (model,)) if saved else onnx_artifact(model, (model,))
+            print(layout.publish(artifact, Path(repository), name).version, flush=True)
         return
     for case in json.loads(sys.argv[2]):
         child = os.fork()

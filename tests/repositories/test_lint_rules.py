@@ -15,11 +15,11 @@ from mlconvert import records
 from mlconvert.artifact import Artifact, file_sha256
 from mlconvert.errors import RepositoryInvalid, UsageError
 from mlconvert.onnx_model.files import onnx_artifact
+from mlconvert.repositories.findings import Finding, exit_code, in_order
 from mlconvert.repositories.triton import checksums, publish
 from mlconvert.repositories.triton import config as cfg
 from mlconvert.repositories.triton.backends import onnxruntime
 from mlconvert.repositories.triton.config import CONFIG, as_text
-from mlconvert.repositories.triton.findings import Finding, exit_code, in_order
 from mlconvert.repositories.triton.lint import lint
 from mlconvert.signature import Signature, TensorSpec
 

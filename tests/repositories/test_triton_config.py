@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlconvert.errors import MissingPackage, RepositoryInvalid, UsageError
+from mlconvert.repositories.names import check_name
 from mlconvert.repositories.triton import config as cfg
 from mlconvert.repositories.triton.backends import onnxruntime
 from mlconvert.repositories.triton.description import Description
@@ -134,12 +135,12 @@ def test_dynamic_batching_needs_batching() -> None:
 @pytest.mark.parametrize("name", ["", "a/b", "../up", "..", ".", ".hidden", "a b", "a\nb", "-x", "m" * 201, "modèle"])
 def test_bad_model_names(name: str) -> None:
     with pytest.raises(RepositoryInvalid):
-        cfg.check_name(name)
+        check_name(name)
 
 
 @pytest.mark.parametrize("name", ["m", "2024-model", "bert_base.v1", "_x", "m" * 200])
 def test_good_model_names(name: str) -> None:
-    cfg.check_name(name)
+    check_name(name)
 
 
 def test_without_tritonclient(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +18,6 @@ from mlconvert.repositories.triton.lint import lint
 from mlconvert.tensors.rows import encode_rows
 
 LOADED = 2  # states of a scenario that the real server loads, too
-PROGRAM = Path(__file__).with_name("killed_process.py")
 
 
 @dataclass(frozen=True)
@@ -101,7 +97,13 @@ def with_record(source: Artifact, scale: float) -> Artifact:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
-def test_killed_after_any_call(make_model, tmp_path: Path, loads: Callable[..., None], scenario: Scenario) -> None:
+def test_killed_after_any_call(
+    make_model,
+    tmp_path: Path,
+    loads: Callable[..., None],
+    killed_after_each_call: Callable[..., int],
+    scenario: Scenario,
+) -> None:
     start = tmp_path / "start"
     repository = start / "models"
     repository.mkdir(parents=True)
@@ -113,15 +115,11 @@ def test_killed_after_any_call(make_model, tmp_path: Path, loads: Callable[..., 
         label(repository, "m", scenario.labels)
     fresh = with_record(make_model("fresh.onnx", scale=50.0), 50.0)
     case = {
-        "action": scenario.action, "name": "m", "model": fresh.location,
+        "layout": "triton", "action": scenario.action, "name": "m", "model": fresh.location,
         "arguments": scenario.arguments, "server": scenario.server,
     }  # fmt: skip
     place = tmp_path / "killed"
-    done = subprocess.run(
-        [sys.executable, PROGRAM, start, place, json.dumps(case)], capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    calls = int(done.stdout)
+    calls = killed_after_each_call(start, place, case)
     assert calls >= scenario.least
 
     other = with_record(make_model("other.onnx", scale=51.0), 51.0)

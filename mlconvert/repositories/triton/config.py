@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from mlconvert import packages
 from mlconvert.errors import MlconvertError, RepositoryInvalid, UsageError
+from mlconvert.repositories.policies import VersionPolicy
 from mlconvert.signature import Axis, Signature, TensorSpec
 
 CONFIG = "config.pbtxt"
@@ -35,23 +35,6 @@ TYPES: Mapping[str, str] = {
 
 # What a reader looks for first comes first; fields that are not listed follow in the message's own order.
 _ORDER = ("name", "backend", "platform", "default_model_filename", "max_batch_size", "input", "output")
-
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=@-]*")
-_LONGEST_NAME = 200  # leaves room for suffixes within the 255 bytes of a file name
-
-
-def check_name(name: str) -> None:
-    """Raise UsageError unless the name can be a folder of a repository and a part of a URL."""
-    if _NAME.fullmatch(name) and len(name) <= _LONGEST_NAME:
-        return
-    if len(name) > _LONGEST_NAME:
-        raise RepositoryInvalid(f"a model's name may have {_LONGEST_NAME} characters, this one has {len(name)}")
-    better = re.sub(r"[^A-Za-z0-9_.+=@-]+", "_", name).strip("._-")
-    raise RepositoryInvalid(
-        f"{name!r} cannot be the name of a model: it must start with a letter, a digit or '_', "
-        "and hold only those and any of '.+=@-'",
-        hint=f"--name {better}" if better else None,
-    )
 
 
 def model_config() -> Any:
@@ -220,21 +203,29 @@ def _tensor_contradictions(side: str, tensor: Any, spec: TensorSpec, *, batches:
 
 def live_versions(config: Any, numbers: Iterable[int]) -> set[int]:
     """The numbers that the configuration's version policy serves; without a policy the newest one."""
-    ordered = sorted(set(numbers))
+    return policy_of(config).live(numbers)
+
+
+def policy_of(config: Any) -> VersionPolicy:
     policy = config.version_policy
     kind = policy.WhichOneof("policy_choice")
-    if kind == "all":
-        return set(ordered)
     if kind == "specific":
-        return set(ordered) & set(policy.specific.versions)
-    count = max(policy.latest.num_versions, 1) if kind == "latest" else 1
-    return set(ordered[-count:])
+        return VersionPolicy("specific", versions=tuple(policy.specific.versions))
+    return VersionPolicy("all") if kind == "all" else VersionPolicy("latest", policy.latest.num_versions)
+
+
+def fill_policy(policy: Any, wanted: VersionPolicy) -> None:
+    """Write the policy into an empty `version_policy`."""
+    if wanted.kind == "latest":
+        policy.latest.num_versions = wanted.count
+    elif wanted.kind == "all":
+        policy.all.SetInParent()
+    else:
+        policy.specific.versions.extend(wanted.versions)
 
 
 def policy_text(config: Any) -> str:
-    policy = config.version_policy
-    kind = policy.WhichOneof("policy_choice") or "latest"
-    return f"specific {sorted(policy.specific.versions)}" if kind == "specific" else str(kind)
+    return str(policy_of(config))
 
 
 def positive(option: str, value: int) -> int:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mlconvert import records
-from mlconvert.errors import RepositoryInvalid, UsageError
+from mlconvert.errors import RepositoryInvalid
 from mlconvert.repositories import staging
+from mlconvert.repositories.labels import check_none_leaves
+from mlconvert.repositories.leaving import bring_back, move_aside, rollback_target, settle
 from mlconvert.repositories.trials import Change, Server, stand_in, try_out
 from mlconvert.repositories.triton import config as cfg
 from mlconvert.repositories.triton.backends import backend_of
@@ -20,10 +20,9 @@ from mlconvert.repositories.versions import (
     Version,
     VersionFolder,
     describe,
-    free_name,
     model_files,
     plain_versions,
-    record_path,
+    record_of,
     version_folders,
 )
 
@@ -70,13 +69,15 @@ def rollback(
         staging.exclusive(repository, name, wait_seconds=wait_seconds) as work,
     ):
         folders = version_folders(model_folder)
-        target = _rollback_target(folders, name, version)
+        target = rollback_target(folders, name, version)
         config = config_of(model_folder)
         labels = labels_of(config)
         left = [folder.number for folder in folders if folder.number <= target.number]
         leaving = [folder for folder in folders if folder.number > target.number]
         served = cfg.live_versions(config, left)
-        _check_labels(labels, leaving, target, repository, name)
+        numbers = [folder.number for folder in leaving]
+        where = str(model_folder / cfg.CONFIG)
+        check_none_leaves(labels, numbers, target.number, name=name, repository=repository, where=where)
         if target.number not in served:
             raise RepositoryInvalid(
                 f"the version policy of '{name}' ({cfg.policy_text(config)}) would not serve version {target.number}",
@@ -97,63 +98,28 @@ def rollback(
             server.look(change)
         before = staging.newest_mtime_ns(model_folder)
         config_before = (model_folder / cfg.CONFIG).read_bytes() if (model_folder / cfg.CONFIG).is_file() else None
-        drop_checksums(config, model_folder, [folder.number for folder in leaving], work, before)
-        away = staging.rolled_back_folder(repository, name)
-        staging.make_folders(away)
-        moved = []
-        for folder in leaving:
-            goal = free_name(away, folder.path.name)
-            folder.path.rename(goal)
-            moved.append((folder.number, goal))
-        staging.touch(model_folder, before)
-        for folder_path in (model_folder, away):
-            staging.sync(folder_path)
+        drop_checksums(config, model_folder, numbers, work, before)
+        moved = move_aside(leaving, repository, name)
+        settle(repository, name, before)
         if server is not None:
-            back = [(goal, folder.path) for (_, goal), folder in zip(moved, leaving, strict=True)]
-            try_out(server, change, lambda: _bring_back(model_folder, back, config_before, work))
-        return RolledBack(name, target.number, folders[-1].number, tuple(moved))
-
-
-def _check_labels(
-    labels: Mapping[str, int], leaving: list[VersionFolder], target: VersionFolder, repository: Path, name: str
-) -> None:
-    """Raise RepositoryInvalid where a label is on a version that would leave."""
-    numbers = {folder.number for folder in leaving}
-    found = [label for label, number in labels.items() if number in numbers]
-    if found:
-        raise RepositoryInvalid(
-            f"version {labels[found[0]]} of '{name}' has the label '{found[0]}'",
-            where=str(repository / name / cfg.CONFIG),
-            hint=f"move the label: mlconvert labels {repository} {name} {found[0]}={target.number}",
+            try_out(server, change, lambda: _bring_back(model_folder, moved, config_before, work))
+        return RolledBack(
+            name, target.number, folders[-1].number, tuple((folder.number, goal) for folder, goal in moved)
         )
 
 
-def _bring_back(model_folder: Path, back: list[tuple[Path, Path]], config_before: bytes | None, work: Path) -> str:
+def _bring_back(
+    model_folder: Path, moved: list[tuple[VersionFolder, Path]], config_before: bytes | None, work: Path
+) -> str:
     """Undo a rollback that the server did not take."""
     before = staging.newest_mtime_ns(model_folder)
-    for aside, place in reversed(back):  # the newest first: it is the one that was in service
-        aside.rename(place)
+    bring_back(moved)
     path = model_folder / cfg.CONFIG
     if config_before is not None and path.read_bytes() != config_before:
         put_config(path, config_before, work, before)
     staging.touch(model_folder, before)
     staging.sync(model_folder)
-    return f"Version {back[-1][1].name} is the newest in the repository again."
-
-
-def _rollback_target(folders: list[VersionFolder], name: str, version: int | None) -> VersionFolder:
-    plain = [folder for folder in folders if folder.plain]
-    listed = ", ".join(str(folder.number) for folder in plain) or "none"
-    if version is None:
-        if len(plain) < 2:
-            raise RepositoryInvalid(f"'{name}' has no older version to go back to (versions: {listed})")
-        return plain[-2]
-    for folder in plain:
-        if folder.number == version:
-            if folder.number == folders[-1].number:
-                raise RepositoryInvalid(f"version {version} of '{name}' is the newest one already")
-            return folder
-    raise UsageError(f"'{name}' has no version {version}", hint=f"its versions: {listed}")
+    return f"Version {moved[-1][0].path.name} is the newest in the repository again."
 
 
 def check_fits(config: Any, target: VersionFolder, name: str) -> None:
@@ -176,9 +142,3 @@ def check_fits(config: Any, target: VersionFolder, name: str) -> None:
 def config_of(model_folder: Path) -> Any:
     path = model_folder / cfg.CONFIG
     return cfg.read(path) if path.is_file() else cfg.model_config()
-
-
-def record_of(model_folder: Path, number: int) -> dict[str, Any] | None:
-    """The record of a version, where it has one."""
-    path = record_path(model_folder / str(number))
-    return records.read(path) if path else None

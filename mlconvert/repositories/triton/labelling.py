@@ -6,15 +6,16 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlconvert.errors import RepositoryInvalid, UsageError
+from mlconvert.errors import RepositoryInvalid
 from mlconvert.repositories import staging
+from mlconvert.repositories.labels import check_wishes
 from mlconvert.repositories.trials import Change, Server, stand_in, try_out
 from mlconvert.repositories.triton import config as cfg
 from mlconvert.repositories.triton.configuring import put_config
-from mlconvert.repositories.triton.history import check_fits, config_of, record_of
+from mlconvert.repositories.triton.history import check_fits, config_of
 from mlconvert.repositories.triton.labels import labels_of, relabelled
 from mlconvert.repositories.triton.layout import existing_model
-from mlconvert.repositories.versions import Labelled, plain_versions
+from mlconvert.repositories.versions import Labelled, plain_versions, record_of
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,7 @@ def label(
     version does not fit the configuration, and what the server raises: the labels are then as they were.
     """
     repository, model_folder = existing_model(repository, name)
-    both = sorted(set(put) & set(remove))
-    if both:
-        raise UsageError(f"the label '{both[0]}' is to be set and to be removed")
+    check_wishes(put, remove)
     if not put and not remove and not every:
         with staging.disk_errors(f"cannot read '{name}'", repository):
             config = config_of(model_folder)

@@ -12,19 +12,11 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from mlconvert.errors import RepositoryInvalid, UsageError, suggest
+from mlconvert.errors import RepositoryInvalid
+from mlconvert.repositories.labels import changed_labels, policy_for
 from mlconvert.repositories.triton import config as cfg
 
 PARAMETER = "mlconvert.label."
-_LABEL = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}")  # not a number: a version is one
-
-
-def check_label(label: str) -> None:
-    """Raise UsageError unless the word can be a label."""
-    if not _LABEL.fullmatch(label):
-        raise UsageError(
-            f"{label!r} cannot be a label: it starts with a letter and has up to 63 letters, digits, '_', '.' and '-'"
-        )
 
 
 def labels_of(config: Any) -> dict[str, int]:
@@ -50,31 +42,12 @@ def relabelled(
     The policy is `specific` with the labelled versions; `all` with `every`; without any label it is the newest
     version alone again. `numbers` are the versions there are. Raises UsageError for an unknown label or version.
     """
-    listed = ", ".join(map(str, sorted(numbers))) or "none"
-    labels = labels_of(config)
-    for label in remove:
-        if label not in labels:
-            known = ", ".join(labels) or "none"
-            raise UsageError(f"'{name}' has no label '{label}'.{suggest(label, labels)}", hint=f"its labels: {known}")
-        del labels[label]
-    for label, number in put.items():
-        check_label(label)
-        labels[label] = number
-    for label, number in labels.items():
-        if number not in numbers:
-            raise UsageError(
-                f"'{name}' has no version {number} for the label '{label}'", hint=f"its versions: {listed}"
-            )
+    labels = changed_labels(labels_of(config), name, numbers, put=put, remove=remove)
     changed = type(config)()
     changed.CopyFrom(config)
     _write(changed, labels)
     changed.ClearField("version_policy")
-    if every:
-        changed.version_policy.all.SetInParent()
-    elif labels:
-        changed.version_policy.specific.versions.extend(sorted(set(labels.values())))
-    else:
-        changed.version_policy.latest.num_versions = 1
+    cfg.fill_policy(changed.version_policy, policy_for(labels, every=every))
     return changed
 
 

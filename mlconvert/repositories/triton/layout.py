@@ -12,13 +12,12 @@ from pathlib import Path
 
 from mlconvert.converter import Option
 from mlconvert.errors import RepositoryInvalid, UsageError, suggest
-from mlconvert.repositories import staging
+from mlconvert.repositories.names import check_name
+from mlconvert.repositories.places import check_place
 from mlconvert.repositories.triton import config as cfg
 from mlconvert.repositories.triton.backends import backend_for
 from mlconvert.repositories.triton.description import section_options
 from mlconvert.repositories.versions import model_files, plain_versions, version_folders
-
-MARKER = ".mlconvert-repository"  # makes a folder with other things in it a repository
 
 
 def options(format_name: str) -> dict[str, Option]:
@@ -28,34 +27,14 @@ def options(format_name: str) -> dict[str, Option]:
 
 def check_repository(repository: Path) -> None:
     """Raise RepositoryInvalid unless the path is, or can become, a Triton model repository."""
-    for folder in (repository, *repository.parents):
-        if folder.exists() and not folder.is_dir():
-            raise RepositoryInvalid("a repository is a folder, this is a file", where=str(folder))
-    for folder in (repository, *list(repository.parents)[:3]):
-        if (folder / cfg.CONFIG).exists():
-            raise RepositoryInvalid(
-                f"this is the folder of a model, or inside one: '{folder.name}'",
-                where=str(repository),
-                hint=f"the repository is {folder.parent}",
-            )
-    if not repository.is_dir():
-        return
-    with staging.disk_errors("cannot read the repository", repository):
-        names = {path.name for path in repository.iterdir()}
-        if {name for name in names if not name.startswith(".") and name != "lost+found"} and MARKER not in names:
-            _check_holds_models(repository)
+    check_place(repository, is_model=lambda folder: (folder / cfg.CONFIG).exists(), model_names=_models)
 
 
-def _check_holds_models(repository: Path) -> None:
+def _models(repository: Path) -> list[str]:
     if any(folder.plain and model_files(folder.path) for folder in version_folders(repository)):
         what = "this looks like the folder of a model: it holds version folders"
         raise RepositoryInvalid(what, where=str(repository), hint=f"the repository is {repository.parent}")
-    if not model_names(repository):
-        raise RepositoryInvalid(
-            "this folder is not empty and holds no model: it does not look like a model repository",
-            where=str(repository),
-            hint=f"choose another folder, or say that it is one: touch {repository / MARKER}",
-        )
+    return model_names(repository)
 
 
 def model_names(repository: Path) -> list[str]:
@@ -69,7 +48,7 @@ def model_names(repository: Path) -> list[str]:
 
 def existing_model(repository: Path, name: str) -> tuple[Path, Path]:
     """The repository and the model's folder, both absolute. Raises RepositoryInvalid, UsageError (no such model)."""
-    cfg.check_name(name)
+    check_name(name)
     repository = repository.resolve()
     if not repository.is_dir():
         raise RepositoryInvalid("there is no such repository", where=str(repository))

@@ -14,15 +14,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from mlconvert import records
 from mlconvert.artifact import Artifact, combine_sha256
-from mlconvert.errors import RepositoryInvalid
 from mlconvert.repositories import keeping, staging
+from mlconvert.repositories.arriving import place_record, place_version
+from mlconvert.repositories.leaving import put_aside
 from mlconvert.repositories.trials import Change, Server, try_out
 from mlconvert.repositories.triton import config as cfg
 from mlconvert.repositories.triton.configuring import ConfigChange, drop_checksums, put_config, stale_files
 from mlconvert.repositories.triton.labels import labels_of
-from mlconvert.repositories.versions import PublishedVersion, free_name, version_folders
+from mlconvert.repositories.versions import PublishedVersion, version_folders
 
 
 @dataclass(frozen=True)
@@ -95,28 +95,16 @@ def _stage(publication: Publication) -> None:
         staging.write_bytes(content, target)
     if not publication.new_version:
         return
-    for placed, source in publication.files.items():
-        target = publication.staged_version / placed
-        staging.make_folders(target.parent)
-        if staging.copy_file(source, target) != publication.digests[placed]:
-            raise RepositoryInvalid("the model's file changed while it was being published", where=str(source))
+    place_version(publication.staged_version, publication.files, publication.digests)
     if publication.record is not None:
-        artifact = publication.placed(publication.staged_version)
-        by_name = {
-            path.relative_to(artifact.folder).as_posix(): publication.digests[placed]
-            for path, placed in zip(artifact.files, publication.files, strict=True)
-        }
-        rows = records.described_files(artifact, by_name)
         published = {
             "options": publication.options,
             "config_sha256": hashlib.sha256(publication.change.text.encode()).hexdigest(),
             "live": publication.live,
             "beside": list(publication.change.beside),
         }
-        record = {**publication.record, "path": artifact.path.name, "files": rows, "published": published}
-        if "sha256" in record:
-            record["sha256"] = records.total_sha256(rows)
-        records.write_json(artifact.folder / records.IN_FOLDER, record)
+        placed = publication.placed(publication.staged_version)
+        place_record(publication.record, placed, publication.files, publication.digests, published)
 
 
 def _sync(publication: Publication) -> None:
@@ -273,19 +261,17 @@ def _takes_version_out(publication: Publication) -> bool:
 
 
 def _put_aside(publication: Publication, version_folder: Path) -> str:
-    """Take the version out. Where it may have answered somebody it is kept, and its number is not given again.
-
-    One that was never loaded gives its number back: a server that remembers the failure forgets it with the next.
-    """
-    if publication.new_version and publication.server is not None and not publication.server.loaded:
-        version_folder.rename(publication.work / f"failed-{publication.number}")
+    kept = put_aside(
+        version_folder,
+        publication.repository,
+        publication.name,
+        publication.work,
+        publication.server,
+        new=publication.new_version,
+    )
+    if not kept:
         return ""
-    away = staging.rolled_back_folder(publication.repository, publication.name)
-    staging.make_folders(away)
-    goal = free_name(away, str(publication.number))
-    version_folder.rename(goal)
-    staging.sync(away)
-    return f" (its version {publication.number} is kept in {goal})" if publication.new_model else f" (kept in {goal})"
+    return f" (its version {publication.number} is {kept})" if publication.new_model else f" ({kept})"
 
 
 def _sweep_after_undo(publication: Publication) -> None:

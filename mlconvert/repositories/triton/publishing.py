@@ -17,7 +17,9 @@ from mlconvert.artifact import Artifact, combine_sha256, file_sha256
 from mlconvert.converter import check_options
 from mlconvert.errors import RepositoryInvalid, UsageError
 from mlconvert.repositories import staging
+from mlconvert.repositories.arriving import checked_record, holds
 from mlconvert.repositories.keeping import check_keep
+from mlconvert.repositories.names import check_name
 from mlconvert.repositories.trials import Change, Server, stand_in
 from mlconvert.repositories.triton import config as cfg
 from mlconvert.repositories.triton.backends import backend_for
@@ -30,17 +32,15 @@ from mlconvert.repositories.triton.configuring import (
     stale_files,
 )
 from mlconvert.repositories.triton.description import Description
-from mlconvert.repositories.triton.history import record_of
 from mlconvert.repositories.triton.labels import carried, labels_of
 from mlconvert.repositories.triton.layout import check_repository
 from mlconvert.repositories.triton.layout import options as options_for
 from mlconvert.repositories.triton.publication import Publication, outcome, run
 from mlconvert.repositories.versions import (
     PublishedVersion,
-    VersionFolder,
     choose_version,
-    model_files,
     plain_versions,
+    record_of,
     record_path,
     version_folders,
 )
@@ -71,7 +71,7 @@ def publish(
     is read-only), ParityFailed and NotVerified (with a server), OutOfResources (a full disk; another publisher at
     work), MissingPackage. Nothing is left behind then.
     """
-    cfg.check_name(name)
+    check_name(name)
     check_keep(keep)
     backend = backend_for(artifact.format).load()
     repository = repository.resolve()
@@ -79,7 +79,7 @@ def publish(
     checked = check_options("publish", options_for(artifact.format), options)
     files: Mapping[str, Path] = backend.placed_files(artifact)
     digests = {placed: file_sha256(source) for placed, source in files.items()}
-    record = _checked_record(artifact, record, files, digests)
+    record = checked_record(artifact, record, files, digests)
     # A file of labels may have other names in it than it had last time.
     plain = version is None and keep is None and server is None and "class_labels" not in checked
     if plain and (done := _published_before(artifact, repository / name, files, digests, checked)):
@@ -100,7 +100,7 @@ def publish(
         wanted = _with_labels(model_folder, wanted, config_before, checked)
         there = frozenset(folder.number for folder in version_folders(model_folder))
         newest = next(iter(plain_versions(model_folder)[::-1]), None)
-        repeated = version is None and newest is not None and _holds(newest, files, digests)
+        repeated = version is None and newest is not None and holds(newest, files, digests)
         state = config_state(model_folder, backend, wanted, signature, rewrite=bool(checked))
         if state != "kept" and newest is not None and not repeated:
             check_that_newest_fits(newest, backend, wanted.config, name)
@@ -169,7 +169,7 @@ def _published_before(
         return None
     published = record["published"]
     same = published["options"] == json.loads(json.dumps(options))
-    if not same or published["config_sha256"] != file_sha256(config) or not _holds(newest, files, digests):
+    if not same or published["config_sha256"] != file_sha256(config) or not holds(newest, files, digests):
         return None
     if published.get("beside", []) != files_beside(model_folder):
         return None
@@ -185,38 +185,6 @@ def _published_before(
         sha256=combine_sha256(digests.items()),
         unchanged=True,
         live=published["live"],
-    )
-
-
-def _checked_record(
-    artifact: Artifact, record: Mapping[str, Any] | None, files: Mapping[str, Path], digests: Mapping[str, str]
-) -> Mapping[str, Any] | None:
-    """The record to publish, after a check that it is of these very files."""
-    where = artifact.location
-    if record is None:
-        found = records.find(artifact.path)
-        if found is None:
-            return None
-        record, path = found
-        where = str(path)
-    recorded = {row["sha256"] for row in record.get("files", [])}
-    changed = [source for placed, source in files.items() if digests[placed] not in recorded]
-    if changed:
-        raise RepositoryInvalid(
-            f"{changed[0]} was changed after its record was written (sha256 differs)",
-            where=where,
-            hint="convert the model again, or remove the record if the new file is meant",
-        )
-    return record
-
-
-def _holds(folder: VersionFolder, files: Mapping[str, Path], digests: Mapping[str, str]) -> bool:
-    """Whether the version has exactly these files; sizes are looked at before anything is read."""
-    there = model_files(folder.path)
-    return (
-        there.keys() == files.keys()
-        and all(there[name].stat().st_size == source.stat().st_size for name, source in files.items())
-        and all(file_sha256(there[name]) == digests[name] for name in files)
     )
 
 

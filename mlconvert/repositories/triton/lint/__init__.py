@@ -15,8 +15,8 @@ from mlconvert import packages
 from mlconvert.errors import MlconvertError, RepositoryInvalid, UsageError, suggest
 from mlconvert.onnx_model.releases import triton_runtime
 from mlconvert.repositories import staging
+from mlconvert.repositories.findings import Finding, in_order
 from mlconvert.repositories.triton import config as cfg
-from mlconvert.repositories.triton.findings import Finding, in_order
 from mlconvert.repositories.triton.layout import check_repository
 from mlconvert.repositories.triton.lint import (
     configuration,

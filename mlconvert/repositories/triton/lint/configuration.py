@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from mlconvert.errors import RepositoryInvalid, suggest
-from mlconvert.repositories.triton import config as cfg
+from mlconvert.repositories.findings import Finding
+from mlconvert.repositories.names import check_name
 from mlconvert.repositories.triton.backends import BACKENDS
 from mlconvert.repositories.triton.checksums import AGENT
-from mlconvert.repositories.triton.findings import Finding
 from mlconvert.repositories.triton.labels import labels_of
 from mlconvert.repositories.triton.lint.model import ModelFolder
 
@@ -34,7 +34,7 @@ def name(model: ModelFolder) -> Iterator[Finding]:
         fix = f'write name: "{model.name}", or rename the folder to {told}'
         yield model.error("name-mismatch", "name", f"the name is '{told}', and the folder '{model.name}'", fix)
     try:
-        cfg.check_name(model.name)
+        check_name(model.name)
     except RepositoryInvalid as error:
         fix = f"rename the folder: {error.hint.removeprefix('--name ')}" if error.hint else "choose a shorter name"
         yield model.warning("name-unusual", None, error.message, fix, file="")

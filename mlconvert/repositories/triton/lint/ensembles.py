@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from mlconvert.errors import RepositoryInvalid
+from mlconvert.repositories.findings import Finding
 from mlconvert.repositories.triton import config as cfg
 from mlconvert.repositories.triton.ensembles import ensemble_flaws
-from mlconvert.repositories.triton.findings import Finding
 from mlconvert.repositories.triton.lint import configuration, files, folders, graphs, scheduling, tensors, warmup
 from mlconvert.repositories.triton.lint.model import ModelFolder, model_folder
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from mlconvert import records
 from mlconvert.artifact import file_sha256
+from mlconvert.repositories.findings import Finding
 from mlconvert.repositories.triton.checksums import sums_of
-from mlconvert.repositories.triton.findings import Finding
 from mlconvert.repositories.triton.lint.model import ModelFolder, VersionFolder
 
 NUMPY_1_UNTIL = "24.10"  # the last release that was seen to need it [run]

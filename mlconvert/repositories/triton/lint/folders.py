@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from mlconvert.repositories.findings import Finding
+from mlconvert.repositories.places import MARKER
 from mlconvert.repositories.triton import config as cfg
-from mlconvert.repositories.triton.findings import Finding
-from mlconvert.repositories.triton.layout import MARKER
 from mlconvert.repositories.triton.lint.model import ModelFolder, type_name
 from mlconvert.repositories.versions import LARGEST
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from mlconvert.errors import ConversionFailed, MlconvertError
 from mlconvert.onnx_model.releases import runtime_limits, tree_operators, triton_runtime
+from mlconvert.repositories.findings import Finding
 from mlconvert.repositories.triton.config import Contradiction, told_by_server
-from mlconvert.repositories.triton.findings import Finding
 from mlconvert.repositories.triton.lint import tensors
 from mlconvert.repositories.triton.lint.model import ModelFolder, VersionFolder
 from mlconvert.signature import Signature

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlconvert.repositories.findings import Finding, Level
 from mlconvert.repositories.triton import config as cfg
 from mlconvert.repositories.triton.backends import Backend, backend_of
 from mlconvert.repositories.triton.ensembles import is_ensemble
-from mlconvert.repositories.triton.findings import Finding, Level
 
 # Without `backend` and `platform` the server looks for these names in a version folder, in this order.
 GUESSED: tuple[tuple[str, str], ...] = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mlconvert.repositories.triton.findings import Finding
+from mlconvert.repositories.findings import Finding
 from mlconvert.repositories.triton.lint.model import ModelFolder, type_name
 
 _FLAGS = ("CONTROL_SEQUENCE_START", "CONTROL_SEQUENCE_END", "CONTROL_SEQUENCE_READY")

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from mlconvert.repositories.triton.findings import Finding
+from mlconvert.repositories.findings import Finding
 from mlconvert.repositories.triton.lint.model import ModelFolder, type_name
 
 

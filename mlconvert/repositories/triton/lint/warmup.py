@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mlconvert.repositories.triton.findings import Finding
+from mlconvert.repositories.findings import Finding
 from mlconvert.repositories.triton.lint.model import ModelFolder, type_name
 
 FOLDER = "warmup"

@@ -9,6 +9,7 @@ from typing import Any
 
 from mlconvert.artifact import combine_sha256
 from mlconvert.errors import RepositoryInvalid, UsageError
+from mlconvert.repositories.labels import check_wishes
 from mlconvert.repositories.remote import RemoteRepository, connect
 from mlconvert.repositories.trials import Server
 from mlconvert.repositories.triton import config as cfg
@@ -94,9 +95,7 @@ def label(
     """
     refuse_server(server)
     model = existing(connect(repository), name)
-    both = sorted(set(put) & set(remove))
-    if both:
-        raise UsageError(f"the label '{both[0]}' is to be set and to be removed")
+    check_wishes(put, remove)
     if not put and not remove and not every:
         return Labelled(name, labels_of(model.config), model.live, model.live)
     claims.finish(model)

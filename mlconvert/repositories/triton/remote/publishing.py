@@ -28,6 +28,7 @@ from mlconvert.artifact import Artifact, combine_sha256, file_sha256
 from mlconvert.converter import check_options
 from mlconvert.errors import MlconvertError, RepositoryInvalid, UsageError
 from mlconvert.repositories.keeping import check_keep
+from mlconvert.repositories.names import check_name
 from mlconvert.repositories.remote import RemoteRepository, connect
 from mlconvert.repositories.trials import Server
 from mlconvert.repositories.triton import config as cfg
@@ -74,7 +75,7 @@ def publish(
     Raises what that raises, and RepositoryInvalid for a store that cannot be reached or used, OutOfResources when
     other publishers are in the way. Nothing that a server looks at has changed then.
     """
-    cfg.check_name(name)
+    check_name(name)
     check_keep(keep)
     refuse_server(server)
     if artifact.format == "ensemble":

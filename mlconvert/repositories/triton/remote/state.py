@@ -18,6 +18,7 @@ from typing import Any
 
 from mlconvert.errors import RepositoryInvalid, UsageError
 from mlconvert.records import IN_FOLDER as RECORD
+from mlconvert.repositories.names import check_name
 from mlconvert.repositories.remote import Bucket, Found, Tag
 from mlconvert.repositories.triton import checksums
 from mlconvert.repositories.triton import config as cfg
@@ -86,7 +87,7 @@ def look(bucket: Bucket, name: str) -> RemoteModel:
 
 def existing(bucket: Bucket, name: str) -> RemoteModel:
     """The model. Raises UsageError where there is none of that name."""
-    cfg.check_name(name)
+    check_name(name)
     model = look(bucket, name)
     if model.text is None:
         started = f": versions {sorted(model.claimed)} are being published" if model.claimed else ""

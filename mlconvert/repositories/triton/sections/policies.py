@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from mlconvert.errors import UsageError
+from mlconvert.repositories.policies import parse_policy
+from mlconvert.repositories.triton import config as cfg
 from mlconvert.repositories.triton.description import Draft
 
 
@@ -30,7 +31,7 @@ def policies(
 ) -> None:
     """All of them are off or the server's own by default."""
     config = draft.config
-    _fill_version_policy(config.version_policy, version_policy)
+    cfg.fill_policy(config.version_policy, parse_policy(version_policy))
     if response_cache:
         if config.HasField("sequence_batching"):
             raise UsageError(
@@ -52,18 +53,6 @@ def policies(
         optimization.output_pinned_memory.enable = pinned_memory
     if eager_batching:
         optimization.eager_batching = True
-
-
-def _fill_version_policy(policy: Any, text: str) -> None:
-    word = text.strip().lower()
-    if latest := re.fullmatch(r"latest(?:\s*:\s*([1-9][0-9]*))?", word):
-        policy.latest.num_versions = int(latest[1] or 1)
-    elif word == "all":
-        policy.all.SetInParent()
-    elif re.fullmatch(r"[1-9][0-9]*(\s*,\s*[1-9][0-9]*)*", word):
-        policy.specific.versions.extend(sorted({int(number) for number in word.split(",")}))
-    else:
-        raise UsageError(f"version_policy={text!r}: expected latest, latest:N, all, or numbers of versions such as 3,5")
 
 
 def decoupled(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from mlconvert.errors import RepositoryInvalid, UsageError
+from mlconvert.repositories.batch_axes import reasons_not_to_batch
 from mlconvert.repositories.triton import config as cfg
 from mlconvert.repositories.triton.description import Abilities, Draft
 from mlconvert.signature import Signature, TensorSpec
@@ -61,29 +62,6 @@ def _check_tensors(signature: Signature, abilities: Abilities) -> None:
                 raise RepositoryInvalid(f"{side} '{spec.name}' is a scalar string, which the server cannot pass on")
             if 0 in spec.shape:
                 raise RepositoryInvalid(f"{side} '{spec.name}' has an axis of length 0: {spec}")
-
-
-def reasons_not_to_batch(signature: Signature) -> tuple[list[str], list[str]]:
-    """Why requests cannot be joined along the first axes: what the server refuses (or answers wrongly), and doubts."""
-    sides = [("input", spec) for spec in signature.inputs] + [("output", spec) for spec in signature.outputs]
-    hard, soft = [], []
-    for side, spec in sides:
-        if not spec.shape:
-            hard.append(f"{side} '{spec.name}' is a scalar")
-        elif isinstance(spec.shape[0], int):
-            hard.append(f"the first axis of {side} '{spec.name}' is fixed at {spec.shape[0]}")
-    first = {spec.shape[0] for _, spec in sides if spec.shape}
-    for side, spec in sides:
-        # Rows of such a tensor depend on who else is in the batch (a matrix of similarities): joining would leak them.
-        again = [axis for axis in spec.shape[1:] if isinstance(axis, str) and axis in first]
-        if again:
-            hard.append(f"{side} '{spec.name}' has the batch axis '{again[0]}' a second time")
-    if not hard and len(first) > 1:
-        names = ", ".join(sorted({f"'{axis}'" if axis else "unnamed" for axis in first}))
-        soft.append(f"the first axes are not the same one ({names})")
-    elif not hard and first == {None}:
-        soft.append("the first axes have no name that shows them to be the same one")
-    return hard, soft
 
 
 def _fill(tensor: Any, spec: TensorSpec, *, batches: bool) -> None:

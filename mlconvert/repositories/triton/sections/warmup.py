@@ -5,11 +5,11 @@ Real rows are valid inputs: known categories, tokens of the vocabulary, numbers 
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from mlconvert.errors import MlconvertError, NotVerified, RepositoryInvalid, UsageError
+from mlconvert.repositories.kept_rows import inputs_of, sample
 from mlconvert.repositories.triton import config as cfg
 from mlconvert.repositories.triton.description import Draft, digest_name
 from mlconvert.repositories.triton.sections.batching import check_sizes
@@ -46,7 +46,7 @@ def warmup(
     batches = draft.config.max_batch_size
     check_sizes("warmup_batch_sizes", warmup_batch_sizes, max(batches, 1))
     try:
-        row = _row(draft, rows)
+        row = _row(draft)
         shapes = _profile_shapes(draft, batches) if not warmup_batch_sizes else []
         if not shapes:
             sizes = warmup_batch_sizes or (1, batches)
@@ -79,48 +79,11 @@ def _impossible(draft: Draft, rows: Any) -> MlconvertError:
 # --- values ---
 
 
-def _row(draft: Draft, rows: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _row(draft: Draft) -> dict[str, np.ndarray]:
     """One row of the record for each input, in its dtype and with the axes of the model's; NotVerified if none fits."""
-    import numpy as np
-
-    from mlconvert.tensors.dtypes import cast
-    from mlconvert.tensors.rows import decode_rows
-
-    try:
-        kept, _ = decode_rows(rows)
-    except (KeyError, TypeError, ValueError, zlib.error) as error:
-        raise NotVerified("the record's rows cannot be read") from error
-    renamed = (draft.record or {}).get("renamed", {})
-    by_name = {renamed.get(name, name): values for name, values in kept.items()}
+    # A backend may have names of its own (input__0), for the same inputs in the same order.
     known = draft.artifact.signature.inputs if draft.artifact and draft.artifact.signature else ()
-    found = {}
-    for index, spec in enumerate(draft.signature.inputs):
-        # A backend may have names of its own (input__0), for the same inputs in the same order.
-        other = known[index].name if len(known) == len(draft.signature.inputs) else spec.name
-        values = by_name.get(spec.name, by_name.get(other))
-        if values is None:
-            raise NotVerified(f"the record's rows lack input '{spec.name}'")
-        if values.ndim == len(spec.shape) + 1:
-            values = values[0]  # the model takes one sample without the axis of rows
-        elif values.ndim != len(spec.shape):
-            raise NotVerified(
-                f"the record's rows of input '{spec.name}' have {values.ndim} axes, the model takes {spec}"
-            )
-        elif values.ndim:
-            values = _resized(values, (spec.shape[0] if isinstance(spec.shape[0], int) else 1, *values.shape[1:]))
-        wrong = [
-            axis
-            for axis, length in zip(spec.shape, values.shape, strict=True)
-            if isinstance(axis, int) and axis != length
-        ]
-        if wrong or values.size == 0:
-            raise NotVerified(
-                f"the record's rows of input '{spec.name}' have the shape {list(values.shape)}: not {spec}"
-            )
-        found[spec.name] = np.ascontiguousarray(
-            cast(values, spec.dtype, what=f"input '{spec.name}'", error=NotVerified)
-        )
-    return found
+    return sample(inputs_of(draft.record or {}), draft.signature, known)
 
 
 def _resized(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -178,16 +141,16 @@ def _add_sample(
 ) -> None:
     """`size` requests of one row each, as the server makes them of a sample."""
     batches = draft.config.max_batch_size > 0
-    sample = draft.config.model_warmup.add()
-    sample.name = name
-    sample.batch_size = size
-    sample.count = count
+    added = draft.config.model_warmup.add()
+    added.name = name
+    added.batch_size = size
+    added.count = count
     for spec in draft.signature.inputs:
         values = _resized(row[spec.name], shapes[spec.name])
         content = wire_bytes(values)
         path = digest_name(FOLDER, content, spec.name)
         draft.files[path] = content
-        tensor = sample.inputs[spec.name]
+        tensor = added.inputs[spec.name]
         tensor.data_type = cfg.data_type_number(spec.dtype)
         tensor.dims.extend((values.shape[1:] if batches else values.shape) or (1,))
         tensor.input_data_file = path.removeprefix(f"{FOLDER}/")

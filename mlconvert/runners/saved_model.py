@@ -57,8 +57,8 @@ def _tensor(tf: Any, array: np.ndarray, dtype: str | None) -> Any:
 def _array(tensor: Any) -> np.ndarray:
     import numpy as np
 
-    array = np.asarray(tensor.numpy())
-    if array.dtype == object:
-        flat = [item.decode("utf-8", "replace") for item in array.reshape(-1)]
-        array = np.array(flat, dtype=np.str_).reshape(array.shape)
-    return array
+    if tensor.dtype.name != "string":
+        return np.asarray(tensor.numpy())
+    array = np.array(tensor.numpy(), dtype=object)  # a single string comes as bytes
+    flat = [item.decode("utf-8", "replace") for item in array.reshape(-1)]
+    return np.array(flat, dtype=np.str_).reshape(array.shape)

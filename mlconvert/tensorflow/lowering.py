@@ -211,8 +211,7 @@ class Graph:
         results = results if isinstance(results, tuple) else (results,)
         if not all(result is None or isinstance(result, tf.Tensor) for result in results):
             return False
-        made = [None if result is None else result.numpy() for result in results]
-        made = [None if array is None else np.asarray(array) for array in made]
+        made = [None if result is None else _array(result) for result in results]
         if is_last and made[0] is not None:
             made[0] = made[0].transpose(first_of_last(made[0].ndim))
         allowed = max(FOLDED, sum(array.nbytes for array in arrays if array is not None))
@@ -349,6 +348,11 @@ def names_used(proto: onnx.NodeProto) -> set[str]:
             used |= {name for node in graph.node for name in names_used(node)}
             used |= {output.name for output in graph.output}
     return used
+
+
+def _array(tensor: Any) -> np.ndarray:
+    array = tensor.numpy()
+    return np.array(array, object) if isinstance(array, bytes) else np.asarray(array)  # a single string comes as bytes
 
 
 def _as_tuple(results: Any) -> tuple[Any, ...]:

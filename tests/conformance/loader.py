@@ -23,7 +23,7 @@ def tensor(stored):
 
 def plain(answer):
     if answer.dtype == tf.string:
-        return ("string", tuple(answer.shape), list(answer.numpy().reshape(-1)))
+        return ("string", tuple(answer.shape), list(np.array(answer.numpy(), dtype=object).reshape(-1)))
     return (answer.dtype.name, tuple(answer.shape), answer.numpy().tobytes())
 
 

@@ -325,10 +325,25 @@ def test_foreign_files_are_named(name, tmp_path):
     assert words in looks_like(path)
 
 
-def test_a_saved_model_is_named(tmp_path):
-    (tmp_path / "saved_model.pb").write_bytes(b"\x08\x01")
-    with pytest.raises(UsageError, match="is a TensorFlow SavedModel"):
+def test_a_saved_model_is_recognised_by_its_content(tmp_path):
+    main = tmp_path / "saved_model.pb"
+    main.write_bytes(b"\x08\x01\x12\x02\x0a\x00")
+    assert recognise(str(tmp_path)) == "saved-model"
+    main.write_bytes(b"\x08\x01")
+    with pytest.raises(UsageError, match=r"saved_model\.pb"):
         recognise(str(tmp_path))
+
+
+def test_a_saved_model_has_whole_variables(tmp_path):
+    (tmp_path / "saved_model.pb").write_bytes(b"\x08\x01\x12\x02\x0a\x00")
+    (tmp_path / "variables").mkdir()
+    (tmp_path / "variables" / "variables.index").write_bytes(b"x")
+    with pytest.raises(ConversionFailed, match="not whole"):
+        source_artifact(str(tmp_path))
+    (tmp_path / "variables" / "variables.data-00000-of-00001").write_bytes(b"x")
+    assert [path.name for path in source_artifact(str(tmp_path)).files] == [
+        "saved_model.pb", "variables.data-00000-of-00001", "variables.index",
+    ]  # fmt: skip
 
 
 def test_the_hint_of_a_pickle_names_its_class(models):

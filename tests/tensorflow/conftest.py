@@ -28,7 +28,8 @@ def node_model(node, feeds, constants=(), *, opset=None):
         [helper.make_empty_tensor_value_info(name) for name in node.output if name],
         [numpy_helper.from_array(feeds[name], name) for name in constants],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset or 22)], ir_version=10)
+    opsets = [helper.make_opsetid("", opset or 22), helper.make_opsetid("ai.onnx.ml", 4)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
     return onnx.shape_inference.infer_shapes(model)
 
 

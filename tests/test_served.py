@@ -56,7 +56,7 @@ RECIPES = {
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_recipe_is_served(here, capsys, trained, recipe, triton_server):
+def test_a_recipe_is_served(here, capsys, trained, recipe, on_triton):
     name, targets, files = RECIPES[recipe]
     for file in files:
         shutil.copyfile(trained(file), here / "fixtures" / "models" / file)
@@ -67,11 +67,15 @@ def test_a_recipe_is_served(here, capsys, trained, recipe, triton_server):
     assert entry["stand_in"].startswith("onnxruntime 1.")
 
     # The same through a running server, as a user would ask it: by its HTTP port, and by its gRPC port.
-    http, _ = triton_server.clients
-    shutil.copytree(repository / name, triton_server.root / name)
+    on_triton(lambda server: verified_on(server, repository, name, capsys))
+
+
+def verified_on(server, repository, name, capsys):
+    http, _ = server.clients
+    shutil.copytree(repository / name, server.root / name)
     try:
         http.load(name)
-        for address, version in ((triton_server.server.http, ""), (triton_server.server.grpc, "/1")):
+        for address, version in ((server.server.http, ""), (server.server.grpc, "/1")):
             location = f"triton://{address}/{name}{version}"
             told = json.loads(run(capsys, "verify", str(repository / name), location, "--json"))
             (target,) = told["targets"]
@@ -79,10 +83,10 @@ def test_a_recipe_is_served(here, capsys, trained, recipe, triton_server):
             assert target["steps"][0]["parity"]["samples"] == 32
             assert not target["steps"][0]["cached"]
     finally:
-        triton_server.drop(name)
+        server.drop(name)
 
 
-def test_the_transformer_is_served_with_both_axes_dynamic(here, capsys, trained, triton_server, loads):
+def test_the_transformer_is_served_with_both_axes_dynamic(here, capsys, trained, loads):
     for file in ("tiny_transformer.safetensors", "tiny_transformer.npz"):
         shutil.copyfile(trained(file), here / "fixtures" / "models" / file)
     run(capsys, "run", "recipes/tiny_transformer.yaml")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import subprocess
 from pathlib import Path
 from types import ModuleType
 
@@ -44,24 +43,8 @@ def found(repository: Path, name: str) -> tuple[set[str], set[str]]:
 
 
 @pytest.mark.parametrize("case", CASES.CASES, ids=lambda case: case.name)
-def test_lint_and_the_server_agree(case, triton_servers):
-    server = triton_servers("shared")
-    try:
-        agree(case, server)
-    except (AssertionError, RepositoryInvalid):
-        # Triton 24.10 ends by a signal once in some hundred loads, at no case in particular. A case that it ends of
-        # ends the next one too.
-        if not has_ended(server):
-            raise
-        agree(case, triton_servers("shared"))
-
-
-def has_ended(server) -> bool:
-    try:
-        server.server.process.wait(timeout=2)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
+def test_lint_and_the_server_agree(case, on_triton):
+    on_triton(lambda server: agree(case, server))
 
 
 def agree(case, triton_server) -> None:

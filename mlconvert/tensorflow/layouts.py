@@ -38,6 +38,7 @@ class Value:
 
     array: np.ndarray | None = None  # the value, where it is known at conversion
     other: Any = None
+    key: tuple[str, ...] | None = None  # of the weight that `array` is
     _first: dict[Any, Any] = field(default_factory=dict)
     _last: dict[Any, Any] = field(default_factory=dict)
     _home: tuple[Any, Any] = (None, None)  # the tensors that it was made with: first, last

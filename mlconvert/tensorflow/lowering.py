@@ -7,6 +7,7 @@ expanded where the model, or ONNX itself, defines them as a function of others.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,7 @@ class Graph:
         *,
         around: Graph | None = None,
         attributes: Mapping[str, onnx.AttributeProto] | None = None,
-        label: str = "",
+        label: tuple[str, ...] = (),
     ) -> None:
         self.weights, self.opsets, self.functions = weights, opsets, functions
         self.around, self.attributes, self.label = around, attributes or {}, label
@@ -80,7 +81,7 @@ class Graph:
             if name in graph._values:
                 return graph._values[name]
             if name in graph._arrays:
-                graph._values[name] = Value(array=graph._arrays[name]())
+                graph._values[name] = Value(array=graph._arrays[name](), key=(*graph.label, name))
                 return graph._values[name]
             graph = graph.around
         raise ConversionFailed(f"no node, input or initializer of the graph gives '{name}'")
@@ -93,35 +94,30 @@ class Graph:
         made = value.first()
         if made is not None or value.array is None:  # neither: an input that the call of a function leaves out
             return made
-        return self.weights.tensor(self._key(name), value.array)
+        return self.weights.tensor(_key(name, value), value.array)
 
     def constant(self, name: str) -> np.ndarray | None:
         return self.value(name).array
 
     def arranged(self, name: str, key: str, arrange: Callable[[np.ndarray], np.ndarray]) -> Any:
-        array = self.constant(name)
+        value = self.value(name)
+        array = value.array
         if array is None:
             raise ConversionFailed(f"'{name}' is not constant")
-        return self.weights.tensor(f"{self._key(name)}.{key}", lambda: np.ascontiguousarray(arrange(array)))
+        return self.weights.tensor((*_key(name, value), key), lambda: np.ascontiguousarray(arrange(array)))
 
-    def weight(self, key: str, array: np.ndarray) -> Any:
-        return self.weights.tensor(f"{self.label}{key}", array)
-
-    def _key(self, name: str) -> str:
-        graph: Graph = self
-        while name not in graph._values and graph.around is not None:
-            graph = graph.around
-        return f"{graph.label}{name}"
+    def weight(self, key: tuple[str, ...], array: np.ndarray) -> Any:
+        return self.weights.tensor((*self.label, *key), array)
 
     # --- graphs ---
 
-    def lower(self, graph: onnx.GraphProto, inputs: Sequence[Any]) -> tuple[Any, ...]:
+    def lower(self, graph: onnx.GraphProto, inputs: Sequence[Any], label: str) -> tuple[Any, ...]:
         """Lower a subgraph with these inputs (tensors, sequences); gives its outputs."""
         if len(inputs) != len(graph.input):
             raise ConversionFailed(f"the graph '{graph.name}' has {len(graph.input)} inputs, and gets {len(inputs)}")
         inner = Graph(
             self.weights, self.opsets, self.functions, around=self, attributes=self.attributes,
-            label=f"{self.label}{graph.name}/",
+            label=(*self.label, label),
         )  # fmt: skip
         inner.hold(constants_of(graph))
         for spec, given in zip(graph.input, inputs, strict=True):
@@ -157,7 +153,7 @@ class Graph:
             return
         if name in self._arrays:  # can be read again
             del self._values[name]
-        elif self.weights.made(self._key(name)):
+        elif self.weights.made(_key(name, value)):
             self._values[name] = Value.of(self.tensor(name))
 
     def _lower_node(self, proto: onnx.NodeProto) -> None:
@@ -169,8 +165,10 @@ class Graph:
         if row is None:
             self._call(proto, domain, version)
             return
-        node = Node(proto.name, proto.op_type, domain, version, tuple(proto.input), tuple(proto.output), self)
         given = attributes_of(proto, self.attributes)
+        node = Node(
+            proto.name, proto.op_type, domain, version, tuple(proto.input), tuple(proto.output), self, _graphs(given)
+        )
         unknown = sorted(set(given) - set(row.attributes))
         if unknown:
             raise node.refuse(f"has attributes that are not known: {', '.join(unknown)}")
@@ -192,9 +190,7 @@ class Graph:
 
     def _fold(self, row: Operator, proto: onnx.NodeProto, given: Mapping[str, Any]) -> bool:
         """Run the node now, if all that it takes is known and what it gives is not too large."""
-        import onnx
-
-        if not row.folds or any(isinstance(value, onnx.GraphProto) for value in given.values()):
+        if not row.folds or _graphs(given):
             return False
         values = [self.value(name) if name else None for name in proto.input]
         if any(value is not None and value.array is None for value in values):
@@ -244,12 +240,12 @@ class Graph:
             data = self.value(names[0])
             if data.rank is None:
                 raise ConversionFailed(f"the node {node_name(proto)} gets a tensor whose number of axes is not known")
-            tensors = [self._last(names[0]), *(self.tensor(name) if name else None for name in names[1:])]
+            tensors = [self._last(names[0]), *self._tensors(row, names)[1:]]
             results = _as_tuple(row.function(*tensors, **given))
             return (Value.of_last(results[0]), *(Value.of(result) for result in results[1:]))
         rank = self._rank_in_last(row, names)
         if rank is None:
-            results = _as_tuple(row.function(*(self.tensor(name) if name else None for name in names), **given))
+            results = _as_tuple(row.function(*self._tensors(row, names), **given))
             return tuple(Value.of(result) for result in results)
         if row.layout == "axis":
             axis = given.get("axis", row.parameters["axis"].default)
@@ -260,6 +256,17 @@ class Graph:
             Value.of_last(result) if isinstance(result, tf.Tensor) and result.shape.rank == rank else Value.of(result)
             for result in results
         )
+
+    def _tensors(self, row: Operator, names: Sequence[str]) -> list[Any]:
+        """The inputs as ONNX has them."""
+        found: list[Any] = []
+        for place, name in enumerate(names):
+            array = self.constant(name) if name and place in row.arranges else None
+            if array is not None:
+                found.append(tf.TensorSpec(array.shape, tf.as_dtype(array.dtype)))
+            else:
+                found.append(self.tensor(name) if name else None)
+        return found
 
     def _rank_in_last(self, row: Operator, names: Sequence[str]) -> int | None:
         """The rank of tensors that an operator shall compute with channels last; None: with channels first."""
@@ -308,8 +315,8 @@ class Graph:
         }
         attributes = {one.name: one for one in found.attribute_proto}
         attributes |= {one.name: one for one in _resolved(proto, self.attributes)}
-        label = f"{self.label}{proto.name or next(iter(proto.output))}/"
-        inner = Graph(self.weights, opsets, self.functions, attributes=attributes, label=label)
+        label = next(filter(None, proto.output), proto.name)
+        inner = Graph(self.weights, opsets, self.functions, attributes=attributes, label=(*self.label, label))
         for name, value in zip(found.input, inputs, strict=False):
             inner.bind(name, value)
         for name in found.input[len(inputs) :]:
@@ -318,8 +325,7 @@ class Graph:
         inner.run(found.node)
         for name, given in zip(found.output, proto.output, strict=False):
             if given:
-                value = inner.value(name)
-                self.bind(given, Value(array=value.array) if value.array is not None else value)
+                self.bind(given, inner.value(name))
 
 
 def opsets_of(holder: onnx.ModelProto | onnx.FunctionProto) -> dict[str, int]:
@@ -348,6 +354,26 @@ def names_used(proto: onnx.NodeProto) -> set[str]:
             used |= {name for node in graph.node for name in names_used(node)}
             used |= {output.name for output in graph.output}
     return used
+
+
+def _key(name: str, value: Value) -> tuple[str, ...]:
+    """The key of a constant's weight.
+
+    What was computed goes by its content, too: the body of a loop, lowered twice, may know different lengths.
+    """
+    if value.key is None:
+        array = np.ascontiguousarray(as_tensorflow(value.array))  # type: ignore[arg-type]
+        content = repr(array.tolist()).encode() if array.dtype.hasobject else array.reshape(-1).view(np.uint8)
+        described = f"{array.dtype} {array.shape} {hashlib.blake2b(content, digest_size=8).hexdigest()}"
+        value.key = (name, described)
+    return value.key
+
+
+def _graphs(given: Mapping[str, Any]) -> dict[str, onnx.GraphProto]:
+    """The attributes that are graphs."""
+    import onnx
+
+    return {name: value for name, value in given.items() if isinstance(value, onnx.GraphProto)}
 
 
 def _array(tensor: Any) -> np.ndarray:

@@ -31,9 +31,9 @@ class Weights:
     def __init__(self, holder: tf.Module) -> None:
         self._holder = holder
         self._holder.weights = []
-        self._made: dict[str, Any] = {}
+        self._made: dict[tuple[str, ...], Any] = {}
 
-    def tensor(self, key: str, array: Callable[[], np.ndarray] | np.ndarray) -> Any:
+    def tensor(self, key: tuple[str, ...], array: Callable[[], np.ndarray] | np.ndarray) -> Any:
         """The array as a tensor of the graph that is being traced; a key is one variable, however often it is asked."""
         if key not in self._made:
             array = as_tensorflow(array if isinstance(array, np.ndarray) else array())
@@ -42,11 +42,11 @@ class Weights:
         made = self._made[key]
         return made.read_value() if isinstance(made, tf.Variable) else tf.constant(made)
 
-    def made(self, key: str) -> bool:
+    def made(self, key: tuple[str, ...]) -> bool:
         return key in self._made
 
-    def _variable(self, key: str, array: np.ndarray) -> tf.Variable:
-        name = re.sub(r"[^A-Za-z0-9_.\-/]", "_", key).lstrip("_./-") or "weight"
+    def _variable(self, key: tuple[str, ...], array: np.ndarray) -> tf.Variable:
+        name = re.sub(r"[^A-Za-z0-9_.\-/]", "_", "/".join(key)).lstrip("_./-") or "weight"
         with tf.init_scope():
             # Of a tensor: TensorFlow copies an array once more, slowly.
             variable = tf.Variable(tf.constant(array), trainable=False, name=name)

@@ -56,8 +56,10 @@ def in_tensorflow(model, feeds, *, dynamic=False):
     names = [one.name for one in model.graph.input if one.name not in constants]
 
     def call(*tensors):
-        graph = Graph(weights, {one.domain: one.version for one in model.opset_import}, {})
+        functions = {(one.domain, one.name, one.overload): one for one in model.functions}
+        graph = Graph(weights, {one.domain: one.version for one in model.opset_import}, functions)
         graph.hold(constants_of(model.graph))
+        graph.keep(one.name for one in model.graph.output)
         for name, tensor in zip(names, tensors, strict=True):
             graph.bind(name, Value.of(tensor))
         graph.run(model.graph.node)

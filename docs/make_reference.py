@@ -178,7 +178,11 @@ def _install(packages: Iterable[Any]) -> str:
     return install_command(needed)
 
 
-_LOCATIONS = {"torch": "`package.module:factory`", "triton": "`triton://host:port/name`"}  # of what is not a file
+_LOCATIONS = {  # of what is not a file
+    "torch": "`package.module:factory`",
+    "triton": "`triton://host:port/name`",
+    "tf-serving": "`tfserving://host:port/name`",
+}
 
 
 def formats() -> str:

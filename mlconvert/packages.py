@@ -24,6 +24,7 @@ class Package:
 
 
 CATBOOST = Package("catboost", ("catboost",), "catboost")
+GRPC = Package("grpc", ("grpcio",), "tf-serving")
 KERAS = Package("keras", ("keras",), "tensorflow")
 LIGHTGBM = Package("lightgbm", ("lightgbm",), "lightgbm")
 NUMPY = Package("numpy", ("numpy",))

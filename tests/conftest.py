@@ -37,6 +37,11 @@ settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
+# Importing what trains these takes seconds, and training them next to nothing: one process makes them all at once.
+TOGETHER = (
+    ("bikes", "breast_cancer", "churn", "diabetes", "iris_xgboost", "loans", "tickets", "wine_forest"),
+    ("digits", "digits_script", "tiny_transformer"),
+)
 
 
 def pytest_unconfigure() -> None:
@@ -46,7 +51,8 @@ def pytest_unconfigure() -> None:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A function from the name of a fixture's file, `churn.skops`, to its path; it trains the model when first asked.
+    """A function from the name of a fixture's file, `churn.skops`, to its path; it trains the model when first asked,
+    and those that go together with it.
 
     Its samples lie beside it. The folder is shared by xdist's workers: fixtures/make.py locks.
     """
@@ -56,8 +62,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     def path_of(name: str) -> Path:
         path = folder / name
         if not path.exists():  # files appear complete; asking again would only cost a process
+            stem = name.partition(".")[0]
+            others = next((group for group in TOGETHER if stem in group), ())
             done = subprocess.run(
-                [sys.executable, str(FIXTURES / "make.py"), name, "-o", str(folder)],
+                [sys.executable, str(FIXTURES / "make.py"), name, *others, "-o", str(folder)],
                 capture_output=True,
                 text=True,
                 check=False,
@@ -237,3 +245,45 @@ def _check_answers(what: str, told: Mapping[str, Any], wanted: Mapping[str, Any]
             np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-6, err_msg=f"{what}: {name}")
         else:
             np.testing.assert_array_equal(got, expected, err_msg=f"{what}: {name}")
+
+
+# --- TensorFlow Serving ---
+
+
+@dataclass(frozen=True)
+class TfServing:
+    """A running server of this worker's own (the double, where there is no real one).
+
+    `root` is its repository, with a models.config that it reads each second.
+    """
+
+    server: Any  # mlconvert.serving.tf_serving.server.Server
+    root: Path
+
+
+@pytest.fixture(scope="session")
+def tf_servings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., TfServing]]:
+    """A function that gives the TensorFlow Serving of that name, started once per worker; further flags are its own."""
+    from mlconvert.serving.tf_serving.home import find_model_server
+    from mlconvert.serving.tf_serving.server import started
+
+    running: dict[str, TfServing] = {}
+    with contextlib.ExitStack() as stack:
+
+        def server(name: str, *flags: str) -> TfServing:
+            if name not in running or running[name].server.process.poll() is not None:
+                root = tmp_path_factory.mktemp(f"tf-serving-{name}") / "models"
+                root.mkdir()
+                config = root / "models.config"
+                config.write_text("model_config_list { }\n", "utf-8")
+                words = [
+                    f"--model_config_file={config}",
+                    "--model_config_file_poll_wait_seconds=1",
+                    "--allow_version_labels_for_unavailable_models=true",
+                    *flags,
+                ]
+                process = stack.enter_context(started(find_model_server(), words))
+                running[name] = TfServing(process, root)
+            return running[name]
+
+        yield server

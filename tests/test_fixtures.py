@@ -24,6 +24,8 @@ MODELS = [
     ("claims.pkl", "statsmodels", "claims.csv"),
     ("diabetes.cbm", "catboost", "diabetes.csv"),
     ("digits.pt2", "exported-program", "digits.npz"),
+    ("digits_lite.tflite", "tflite", "digits_lite.npz"),
+    ("digits_lite_int8.tflite", "tflite", "digits_lite_int8.npz"),
     ("digits_script.pt", "torchscript", "digits_script.npz"),
     ("iris_xgboost.json", "xgboost", "iris_xgboost.csv"),
     ("iris_xgboost.ubj", "xgboost", "iris_xgboost.csv"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -11,10 +12,13 @@ import pytest
 import yaml
 from jsonschema.validators import Draft202012Validator
 
+from mlconvert import records
 from mlconvert.cli import main
+from mlconvert.operations.wire import parity_over_tf_serving
 from mlconvert.report import SCHEMA
 from mlconvert.repositories.tf_serving import layout
 from mlconvert.repositories.triton import config
+from mlconvert.serving.tf_serving.client import connect_both, wait_available
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
@@ -130,6 +134,25 @@ def check_tf_serving(model: Path, publish: dict[str, Any]) -> None:
     assert {"saved_model.pb", "variables/variables.index", "assets.extra/tf_serving_warmup_requests"} <= files
 
 
+@pytest.fixture
+def answered(tf_servings):
+    """A function that has a TensorFlow Serving serve a model, and asks it the rows of its record, REST and gRPC."""
+
+    def ask(model: Path, name: str) -> None:
+        serving = tf_servings("recipes")
+        entry = f'name: "{name}" base_path: "{model}" model_platform: "tensorflow"'
+        (serving.root / "models.config").write_text(f"model_config_list {{ config {{ {entry} }} }}\n")
+        record = json.loads((model / "1" / records.IN_FOLDER).read_text())
+        for client in connect_both(serving.server.rest, serving.server.grpc):
+            with contextlib.closing(client):
+                wait_available(client, name, "1", patient=True)
+                parity = parity_over_tf_serving(client, name, 1, record)
+                assert parity.ok, parity
+                assert parity.samples == record["rows"]["count"]
+
+    return ask
+
+
 CHECKS = {"triton": check_triton, "tf-serving": check_tf_serving}
 
 
@@ -138,7 +161,7 @@ def test_every_recipe_is_here():
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_recipe(here, shell, trained, monkeypatch, name):
+def test_recipe(here, shell, trained, monkeypatch, answered, name):
     for file in MODELS[name]:
         shutil.copyfile(trained(file), here / "fixtures" / "models" / file)
     recipe = here / "recipes" / f"{name}.yaml"
@@ -163,6 +186,8 @@ def test_recipe(here, shell, trained, monkeypatch, name):
         assert not published["unchanged"]
         model = here / "build" / name / "repository" / publish["name"]
         CHECKS[publish.get("to", "triton")](model, publish)
+        if publish.get("to") == "tf-serving":
+            answered(model, publish["name"])
         shell.proves(model / "1")
     # What several targets share was made once, whichever of them came first.
     steps = [step for target in first["targets"] for step in target["steps"]]

@@ -24,11 +24,13 @@ def deploy(
     ] = None,
     release: Annotated[
         str | None,
-        typer.Option("--release", metavar="26.06", help="The Triton release.", show_default="the newest that is known"),
+        typer.Option(
+            "--release", metavar="26.06", help="The server's release.", show_default="the newest that is known"
+        ),
     ] = None,
     image: Annotated[
         str | None,
-        typer.Option("--image", metavar="IMAGE", help="An image of your own.", show_default="NVIDIA's, of the release"),
+        typer.Option("--image", metavar="IMAGE", help="An image of your own.", show_default="that of the release"),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -37,9 +39,11 @@ def deploy(
 ) -> int:
     """Write files that start a server for a repository, closed to everything but the services beside it.
 
-    Example:
+    Examples:
 
     mlconvert deploy models --to compose --set prometheus=yes
+
+    mlconvert deploy models --to kubernetes --set namespace=serving
     """
     from mlconvert.converter import parse_settings
     from mlconvert.errors import UsageError

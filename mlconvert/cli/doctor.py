@@ -8,7 +8,7 @@ import typer
 
 
 def doctor() -> int:
-    """Show the packages that mlconvert uses, the tritonserver it would start, and how to get what is missing.
+    """Show the packages that mlconvert uses, the servers it would start, and how to get what is missing.
 
     Example:
 
@@ -40,6 +40,7 @@ def doctor() -> int:
         table.add_row(package.distributions[0], state.installed or "-", state.wanted, note)
     console.print(table)
     typer.echo(f"tritonserver: {_server()}")
+    typer.echo(f"tensorflow_model_server: {_model_server()}")
     typer.echo(f"cache: {cache.root_folder()}")
     typer.echo(f"formats: {len(tables.formats)}, converters: {len(tables.converters)}, runners: {len(tables.runners)}")
     if bad:
@@ -48,7 +49,7 @@ def doctor() -> int:
 
 
 def _server() -> str:
-    """Where the server that `lint --serve` would start is, or how to get one."""
+    """Where the tritonserver that `lint --serve` would start is, or how to get one."""
     from mlconvert.errors import MissingPackage
     from mlconvert.serving.home import check_numpy, find_server, python_stub
 
@@ -60,3 +61,15 @@ def _server() -> str:
         return f"{error.message}; to get one: {error.hint}" if error.hint else error.message
     brings = sorted({place.name for folder in home.backends for place in folder.iterdir() if place.is_dir()})
     return f"{home.folder} (release {home.release or 'unknown'}; backends: {', '.join(brings) or 'none'})"
+
+
+def _model_server() -> str:
+    """Which TensorFlow Serving `lint --serve` would start."""
+    from mlconvert.errors import MissingPackage
+    from mlconvert.serving.tf_serving.home import find_model_server
+
+    try:
+        server = find_model_server()
+    except MissingPackage as error:
+        return f"{error.message}; to get one: {error.hint}" if error.hint else error.message
+    return str(server.program) if server.program else "none here; the double of mlconvert answers in its place"

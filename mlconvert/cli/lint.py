@@ -19,18 +19,26 @@ if TYPE_CHECKING:
 def lint(
     repository: Annotated[
         str,
-        typer.Argument(metavar="REPOSITORY", help="Its folder, s3://…, gs://…, or a server: triton://HOST:PORT."),
+        typer.Argument(
+            metavar="REPOSITORY",
+            help="Its folder, s3://…, gs://…, or a server: triton://HOST:PORT, tfserving://HOST:PORT.",
+        ),
     ],
     release: Annotated[
         str | None,
         typer.Option("--release", metavar="R", help="The Triton release that serves it, such as 24.10."),
     ] = None,
     serve: Annotated[
-        bool, typer.Option("--serve", help="Load a copy into the real server too, and compare its answers.")
+        bool, typer.Option("--serve", help="Load a copy into a server too, and compare its answers.")
     ] = False,
     server: Annotated[
         Path | None,
-        typer.Option("--server", metavar="FOLDER", help="Where that tritonserver is.", show_default="found by itself"),
+        typer.Option(
+            "--server",
+            metavar="FOLDER",
+            help="Where that tritonserver or tensorflow_model_server is.",
+            show_default="found by itself",
+        ),
     ] = None,
     names: Annotated[
         list[str] | None,
@@ -92,9 +100,8 @@ def _show(report: Mapping[str, Any], console: Console) -> None:
     for model in report["models"]:
         for entry in model["served"] or []:
             console.print(Text(f"{entry['name']}/{entry['version']}: {_served(entry)}"))
-    stood_in = {entry["stand_in"] for model in report["models"] for entry in model["served"] or [] if entry["stand_in"]}
-    for name in sorted(stood_in):
-        console.print(Text(f"this server has no backend of its own for it: {name} stood in", "dim"))
+    for told in sorted({_who(entry) for model in report["models"] for entry in model["served"] or []} - {""}):
+        console.print(Text(told, "dim"))
     levels = [found["level"] for found in report["findings"]]
     counts = [_count(levels.count(level), word) for level, word in _WORDS.items() if level in levels]
     told = ", ".join(counts) or "nothing found"
@@ -107,6 +114,13 @@ _WORDS = {"error": "error", "warning": "warning", "unchecked": "check that could
 def _count(number: int, word: str) -> str:
     plural = word.replace("check ", "checks ", 1) if word.startswith("check ") else f"{word}s"
     return f"{number} {word if number == 1 else plural}"
+
+
+def _who(entry: Mapping[str, Any]) -> str:
+    """Who answered, where that is not simply the server."""
+    if entry["backend"] == "tensorflow":
+        return f"answered by {entry['stand_in'] or 'tensorflow_model_server'}"
+    return f"this server has no backend of its own for it: {entry['stand_in']} stood in" if entry["stand_in"] else ""
 
 
 def _served(entry: Mapping[str, Any]) -> str:

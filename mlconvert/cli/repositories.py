@@ -16,7 +16,8 @@ Load = Annotated[
     typer.Option(
         "--load",
         metavar="URL",
-        help="Have the running server at triton://HOST:PORT serve it, and check its answers; undo it if that fails.",
+        help="Have the running server at triton://HOST:PORT or tfserving://HOST:PORT serve it, and check its answers; "
+        "undo it if that fails.",
         show_default=False,
     ),
 ]
@@ -107,7 +108,7 @@ def versions(
         typer.Option(
             "--at",
             metavar="URL",
-            help="Show what the running server at triton://HOST:PORT has of each, too.",
+            help="Show what the running server at triton://HOST:PORT or tfserving://HOST:PORT has of each, too.",
             show_default=False,
         ),
     ] = None,
@@ -139,7 +140,7 @@ def versions(
         table.add_row(*cells)
     Console(highlight=False).print(table)
     for number, state in sorted(states.items()):
-        if state == "READY":
+        if state in ("READY", "AVAILABLE"):
             sys.stderr.write(f"warning: the server serves a version {number} that is not in {repository}\n")
     return 0
 

@@ -17,7 +17,8 @@ def verify(
         str | None,
         typer.Argument(
             metavar="CANDIDATE",
-            help="The model to test: a file, a folder, or triton://HOST:PORT/NAME[/VERSION] of a running server.",
+            help="The model to test: a file, a folder, or a running server's: triton://HOST:PORT/NAME[/VERSION] or "
+            "tfserving://HOST:PORT/NAME[/VERSION].",
             show_default=False,
         ),
     ] = None,
@@ -38,6 +39,8 @@ def verify(
     mlconvert verify build/breast_cancer/triton
 
     mlconvert verify build/breast_cancer/triton triton://localhost:8000/breast_cancer
+
+    mlconvert verify build/breast_cancer/tf-serving tfserving://localhost:8500/breast_cancer/stable
     """
     from mlconvert.api import verify_report
     from mlconvert.cli.progress import progress

@@ -65,6 +65,14 @@ CONVERTERS: tuple[Converter, ...] = (
         title="a linear predictor and its inverse link, from fitted statsmodels results",
     ),
     Converter(
+        "tflite",
+        "onnx",
+        "onnx",
+        "mlconvert.converters.tflite_to_onnx",
+        (p.TENSORFLOW, p.TF2ONNX, p.ONNX),
+        title="tf2onnx, from a TensorFlow Lite file; int8 stays int8",
+    ),
+    Converter(
         "torch",
         "onnx",
         "onnx",
@@ -108,6 +116,14 @@ CONVERTERS: tuple[Converter, ...] = (
         title="OpenVINO's IR: model.xml and model.bin",
     ),
     # --- to TensorFlow ---
+    Converter(
+        "keras",
+        "saved-model",
+        "saved-model",
+        "mlconvert.converters.keras_to_saved_model",
+        (p.TENSORFLOW, p.KERAS),
+        title="what a .keras file answers at inference, for TensorFlow Serving",
+    ),
     Converter(
         "onnx",
         "saved-model",

@@ -24,13 +24,18 @@ def convert(source: Artifact, target: Path, *, opset: Opset = 18) -> Artifact:
 
     tf = import_tensorflow()
     loaded = load_keras(source.path)
+    loaded.check_graph(source.location)
     inputs = [
         tf.TensorSpec([n if isinstance(n, int) else None for n in spec.shape], spec.dtype, spec.name)
         for spec in loaded.signature.inputs
     ]
 
+    expected = [loaded.signature]
+
     def function(**tensors: Any) -> dict[str, Any]:
-        return loaded.outputs(tensors)
+        answers = loaded.outputs(tensors)
+        expected[:] = [loaded.as_traced(answers)]
+        return answers
 
     model = onnx_of(function, inputs, opset=opset, where=source.location, holder=loaded.model)
-    return write_checked(model, target, loaded.signature, source.location)
+    return write_checked(model, target, expected[0], source.location)

@@ -32,7 +32,7 @@ def convert(
     signature = onnx_signature(model)
     import_tensorflow()
     from mlconvert.tensorflow.saving import save
-    from mlconvert.tensorflow.support import missing_operators
+    from mlconvert.tensorflow.support import hint_for, missing_operators
 
     missing = missing_operators(model)
     if missing:
@@ -40,7 +40,7 @@ def convert(
         raise ConversionFailed(
             f"the model uses operators that have no lowering to TensorFlow: {listed}",
             where=source.location,
-            hint="serve the model with ONNX Runtime: publish it with --to triton",
+            hint=hint_for(missing),
         )
     try:
         renamed = save(

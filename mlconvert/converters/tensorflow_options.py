@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,13 +41,19 @@ def write_checked(model: onnx.ModelProto, target: Path, expected: Signature, whe
         for file in files:
             file.unlink(missing_ok=True)
         raise
-    return artifact
+    half = any(spec.dtype == "float16" for spec in expected.outputs)
+    return replace(artifact, facts={**artifact.facts, "precision": "float16"}) if half else artifact
 
 
 def _keep_axes(model: onnx.ModelProto, expected: Signature) -> None:
-    """tf2onnx loses the length of some outputs' axes, which the source knows."""
+    """tf2onnx loses the length of some outputs' axes, or their number, which the source knows."""
     known = {spec.name: spec.shape for spec in expected.outputs}
     for value in model.graph.output:
+        if value.name in known and not value.type.tensor_type.HasField("shape"):
+            for length in known[value.name]:
+                axis = value.type.tensor_type.shape.dim.add()
+                if isinstance(length, str):
+                    axis.dim_param = length
         axes = value.type.tensor_type.shape.dim
         for axis, length in zip(axes, known.get(value.name, ()), strict=False):
             if isinstance(length, int) and not axis.HasField("dim_value"):

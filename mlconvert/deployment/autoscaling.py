@@ -1,4 +1,4 @@
-"""Autoscaling on the time that requests wait: the autoscaler, and the rule that makes Triton's counters a metric."""
+"""Autoscaling: the autoscaler, and the rule by which Prometheus's adapter makes a metric out of a server's counters."""
 
 from __future__ import annotations
 
@@ -7,28 +7,17 @@ from typing import Any
 from mlconvert.deployment.yaml_text import Noted
 
 ADAPTER = "monitoring/prometheus-adapter-values.yaml"
-METRIC = "triton_queue_milliseconds"
 
 
-def autoscaler(head: dict[str, Any], name: str, *, replicas: tuple[int, int], queue_ms: int) -> dict[str, Any]:
-    """A HorizontalPodAutoscaler that adds servers when requests wait for longer than that."""
-    metric = {
-        "type": "Pods",
-        "pods": {
-            "metric": {"name": METRIC},
-            "target": {
-                "type": "AverageValue",
-                "averageValue": Noted(str(queue_ms), "Milliseconds that a request waits before its model runs."),
-            },
-        },
-    }
+def autoscaler(head: dict[str, Any], name: str, metrics: list[Any], *, replicas: tuple[int, int]) -> dict[str, Any]:
+    """A HorizontalPodAutoscaler that adds servers when one of the metrics is above its target."""
     return {
         **head,
         "spec": {
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
             "minReplicas": replicas[0],
             "maxReplicas": replicas[1],
-            "metrics": [Noted(metric, f"Comes from the Prometheus adapter, by the rule in {ADAPTER}.")],
+            "metrics": metrics,
             "behavior": {
                 "scaleUp": {
                     "stabilizationWindowSeconds": 0,
@@ -46,19 +35,27 @@ def autoscaler(head: dict[str, Any], name: str, *, replicas: tuple[int, int], qu
     }
 
 
-def adapter_values(namespace: str) -> dict[str, Any]:
-    """Values for the Prometheus adapter's chart: one rule more."""
-    waited = "sum(rate(nv_inference_queue_duration_us{<<.LabelMatchers>>}[2m])) by (<<.GroupBy>>, model)"
-    answered = "sum(rate(nv_inference_request_success{<<.LabelMatchers>>}[2m])) by (<<.GroupBy>>, model)"
+def pods_metric(metric: str, target: str, *, note: str) -> Noted:
+    """A metric of the pods, from Prometheus's adapter, whose mean is to be below the target."""
+    return Noted(
+        {
+            "type": "Pods",
+            "pods": {
+                "metric": {"name": metric},
+                "target": {"type": "AverageValue", "averageValue": Noted(target, note)},
+            },
+        },
+        f"Comes from the Prometheus adapter, by the rule in {ADAPTER}.",
+    )
+
+
+def adapter_values(monitoring: str, metric: str, *, series: str, query: Noted) -> dict[str, Any]:
+    """Values for the Prometheus adapter's chart: one rule more, by which a query is a metric of a pod."""
     rule = {
-        "seriesQuery": 'nv_inference_queue_duration_us{namespace!="",pod!=""}',
+        "seriesQuery": f'{series}{{namespace!="",pod!=""}}',
         "resources": {"overrides": {"namespace": {"resource": "namespace"}, "pod": {"resource": "pod"}}},
-        "name": {"as": METRIC},
-        "metricsQuery": Noted(
-            f"max({waited} / clamp_min({answered}, 0.001)) by (<<.GroupBy>>) / 1000",
-            "Mean wait of a request, of the model where it is longest: an idle model does not hide a busy one.\n"
-            "Without requests it is 0, so that servers can go.",
-        ),
+        "name": {"as": metric},
+        "metricsQuery": query,
     }
     return {
         "rules": {
@@ -66,7 +63,7 @@ def adapter_values(namespace: str) -> dict[str, Any]:
                 [rule],
                 "For the Prometheus adapter's Helm chart:\n"
                 "  helm upgrade --install prometheus-adapter prometheus-community/prometheus-adapter \\\n"
-                f"    --namespace {namespace} --reuse-values -f prometheus-adapter-values.yaml",
+                f"    --namespace {monitoring} --reuse-values -f prometheus-adapter-values.yaml",
             )
         }
     }

@@ -22,7 +22,7 @@ from mlconvert.formats.protobuf_wire import WireError, external_locations
 from mlconvert.formats.saved_model import saved_model_files
 from mlconvert.formats.served_python import served_files
 from mlconvert.packages import load_attribute
-from mlconvert.serving.locations import is_served, parse_served
+from mlconvert.serving.locations import SERVED, TF_SERVING, is_served, parse_served
 
 __all__ = [
     "FORMATS",
@@ -143,6 +143,8 @@ FORMATS: tuple[Format, ...] = (
         "mlconvert.formats.tensorrt:is_tensorrt",
         hint="compiled code cannot be converted back; start from the ONNX model that the plan was built from",
     ),
+    Format("tf-serving", "a model that TensorFlow Serving serves", (), "", "mlconvert.formats.content:never"),
+    Format("tflite", "a TensorFlow Lite model", (".tflite",), "model.tflite", "mlconvert.formats.tflite:is_tflite"),
     Format("torch", "a PyTorch factory", (), "model.py", "mlconvert.formats.content:never"),
     Format(
         "torchscript", "a TorchScript module", (".pt", ".pth"), "model.pt", "mlconvert.formats.content:is_torchscript"
@@ -193,10 +195,10 @@ def recognise(location: str, *, format: str | None = None, formats: Iterable[For
     formats = tuple(formats)
     wanted = format_named(format, formats) if format is not None else None
     if is_served(location):
-        if wanted and wanted.name != "triton":
-            raise UsageError(f"'{location}' is a server's model (triton), not {wanted.name}", where=location)
-        parse_served(location)  # or it is spelled wrongly
-        return "triton"
+        found = parse_served(location).kind.format
+        if wanted and wanted.name != found:
+            raise UsageError(f"'{location}' is a server's model ({found}), not {wanted.name}", where=location)
+        return found
     if parse_factory(location):
         if wanted and wanted.name != "torch":
             raise UsageError(f"'{location}' names a Python factory, which is torch, not {wanted.name}", where=location)
@@ -273,10 +275,10 @@ def source_artifact(
     are missing or lie outside the model's folder.
     """
     name = recognise(location, format=format, formats=formats)
-    if name == "triton":
+    if name in SERVED:
         if weights is not None:
             raise UsageError(f"--weights is for a factory, and {location} is a server's model", where=location)
-        return Artifact("triton", str(parse_served(location)), ())
+        return Artifact(name, str(parse_served(location)), ())
     factory = parse_factory(location)
     if factory:
         check_factory(factory)
@@ -349,7 +351,7 @@ def source_sha256(artifact: Artifact) -> str:
     metadata. Raises UsageError when the factory's module cannot be found, RepositoryInvalid when the server does not
     serve the model.
     """
-    if artifact.format == "triton":
+    if artifact.format in SERVED:
         return _told_sha256(artifact.location)
     pairs = [(_relative(file, artifact), file_sha256(file)) for file in artifact.files]
     factory = parse_factory(artifact.location) if artifact.format == "torch" else None
@@ -360,10 +362,14 @@ def source_sha256(artifact: Artifact) -> str:
 
 
 def _told_sha256(location: str) -> str:
+    place = parse_served(location)
+    if place.kind is TF_SERVING:
+        from mlconvert.serving.tf_serving.described import described_sha256
+
+        return described_sha256(place)
     from mlconvert.serving.client import connect
     from mlconvert.serving.described import describe
 
-    place = parse_served(location)
     with contextlib.closing(connect(place.url)) as client:
         return describe(client, place).sha256
 

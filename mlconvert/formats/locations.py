@@ -27,6 +27,7 @@ MAIN_NAMES = (
     "xgboost.json",
     "model.cbm",
     "model.keras",
+    "model.tflite",
     "model.skops",
     "model.pt2",
     "model.pt",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,18 +10,17 @@ from typing import Any
 
 from mlconvert import packages
 from mlconvert.converter import check_options, options_of
-from mlconvert.deployment import target_named
-from mlconvert.deployment.description import Deployment, described, tied_to_a_release
+from mlconvert.deployment import Described, target_named
 from mlconvert.deployment.folder import write_files
 from mlconvert.errors import RepositoryInvalid, UsageError
-from mlconvert.repositories import repository_in
+from mlconvert.repositories import Repository, repository_in, repository_named
 
 SHOWN = 10  # findings in an error
 
 
 @dataclass(frozen=True)
 class Deployed:
-    deployment: Deployment
+    deployment: Described
     folder: Path
     files: tuple[Path, ...]
     warnings: tuple[str, ...]
@@ -36,53 +36,40 @@ def deploy(
     image: str | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Deployed:
-    """Write the files that start a server for the repository; which ones.
+    """Write the files that start a server for the repository, whose files tell which server that is; what was done.
 
-    Raises RepositoryInvalid when the repository has errors, UsageError (an unknown target, option or release; a
-    repository of another server than Triton; a file in the way that is not ours; a model that only loads in a release
-    which nobody named), MissingPackage, OutOfResources.
+    Raises RepositoryInvalid when the repository has errors, UsageError (an unknown target, option or release; a file
+    in the way that is not ours; a model that only loads in a release which nobody named; what no container of the
+    deployment could see), MissingPackage, OutOfResources.
     """
-    target = target_named(to)
-    packages.require((packages.ONNX, packages.TRITONCLIENT), "reading a Triton repository")
+    target_named(to, "triton")  # all servers have the same: a wrong one is said first
     if not repository.is_dir():
         raise UsageError(f"{repository} is not a folder", where=str(repository))
-    row = repository_in(repository)
-    if row is not None and row.name != "triton":
-        raise UsageError(
-            f"deploy writes files for Triton, and this is a repository of {row.title}",
-            where=str(repository),
-            hint="docker run --rm -p 8500:8500 -p 8501:8501 -v FOLDER:/models tensorflow/serving "
-            "--model_config_file=/models/models.config",
-        )
+    row = repository_in(repository) or repository_named("triton")  # whose models need no configuration
+    packages.require(row.packages, f"reading a repository of {row.title}")
+    target = target_named(to, row.name)
     function = target.load().files
     checked = check_options(to, options_of(function), options or {})
-    deployment = described(repository, name=name, release=release, image=image)
-    tied = tied_to_a_release(deployment.models)
-    if tied and release is None and image is None:
-        raise UsageError(
-            f"{', '.join(tied)}: such a model only loads in the release that it was built for",
-            where=str(repository),
-            hint="say which one: --release 26.06",
-        )
-    warnings = _looked_through(repository, deployment.release)
+    deployment = target.load_server().looked_at(repository, name=name, release=release, image=image)
+    warnings = _looked_through(repository, row, deployment.lint_release)
     folder = folder if folder is not None else Path(f"{deployment.name}-{to}")
     files = function(deployment, folder, **checked)
     return Deployed(deployment, folder, write_files(folder, files, target.load().FILES), warnings)
 
 
-def _looked_through(repository: Path, release: str) -> tuple[str, ...]:
+def _looked_through(repository: Path, row: Repository, release: str | None) -> tuple[str, ...]:
     """What lint finds that is no error, as sentences. Raises RepositoryInvalid for errors."""
-    from mlconvert.repositories.triton.lint import lint
-
-    findings = lint(repository, release=release)
+    findings = importlib.import_module(f"{row.module}.lint").lint(repository, release=release)
     errors = [finding for finding in findings if finding.level == "error"]
     if errors:
         listed = [f"{finding.file}: {finding.message}" for finding in errors[:SHOWN]]
         more = [f"… and {len(errors) - SHOWN} more"] if len(errors) > SHOWN else []
         count = "an error" if len(errors) == 1 else f"{len(errors)} errors"
+        server = row.title if release is None else f"Triton {release}"
+        option = "" if release is None else f" --release {release}"
         raise RepositoryInvalid(
-            f"the repository has {count}, so Triton {release} would not serve all of it",
+            f"the repository has {count}, so {server} would not serve all of it",
             where="\n".join([*listed, *more]),
-            hint=f"mlconvert lint {repository} --release {release}",
+            hint=f"mlconvert lint {repository}{option}",
         )
     return tuple(f"{finding.file}: {finding.message}" for finding in findings)

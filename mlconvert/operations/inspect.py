@@ -30,13 +30,14 @@ def inspect_artifact(location: str, *, trust: bool = False) -> dict[str, Any]:
     """
     artifact = source_artifact(location, trusted=trust, formats=registry().formats)
     described, record = records.with_record(artifact)
-    signature, why = None, None
+    signature, why, opened = None, None, False
     if described.signature is not None:
         signature = described.signature.as_json()
     else:
         try:
             signature = _read_signature(artifact)
             why = "the model does not say what it takes before it sees samples" if signature is None else None
+            opened = not trust
         except MlconvertError as error:
             why = error.message
     return {
@@ -50,7 +51,7 @@ def inspect_artifact(location: str, *, trust: bool = False) -> dict[str, Any]:
         "signature": signature,
         "why_no_signature": why,
         "pickle": _pickle(artifact),
-        "skops": _skops(artifact, opened=signature is not None and not trust),
+        "skops": _skops(artifact, opened=opened),
         "record": {key: value for key, value in record.items() if key != "rows"} if record else None,
     }
 

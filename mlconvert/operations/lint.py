@@ -9,14 +9,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from mlconvert.errors import NotVerified, UsageError
+from mlconvert.errors import UsageError
 from mlconvert.report.contents import shown
 from mlconvert.repositories import Repository, repository_in
 from mlconvert.repositories.findings import SCHEMA, Finding, exit_code, in_order
 from mlconvert.repositories.remote import downloaded, located
 from mlconvert.repositories.triton import lint as triton
-
-_SERVERS = ("triton://", "triton+http://", "triton+grpc://")
+from mlconvert.serving.locations import TRITON, is_served
 
 
 def lint_repository(
@@ -30,44 +29,44 @@ def lint_repository(
     """The report (`mlconvert.findings/1`) of a repository, or of the models `names` of it.
 
     `repository` is a folder, `s3://…`, `gs://…`, or `triton://host:port`: a running server, which is asked for the
-    models that it could not load. With `serve`, the real server (in the folder `server`, else as `find_server` finds
-    it) loads every model of a copy and is asked the rows of their records. The files in a folder tell whose it is.
+    models that it could not load; a TensorFlow Serving cannot list its models, so `names` says which. With `serve`, a
+    server (in the folder `server`, else as `find_server` or `find_model_server` finds it) loads every model of a copy
+    and is asked the rows of their records. The files in a folder tell whose it is.
 
     Raises UsageError (no such folder or model, an unknown release), RepositoryInvalid (a folder that is no
-    repository; a server that is down), MissingPackage (no server), NotVerified (`serve` for a server that mlconvert
-    does not start), OutOfResources.
+    repository; a server that is down), MissingPackage (no server), OutOfResources.
     """
     if server is not None and not serve:
         raise UsageError("--server is for --serve", hint=f"mlconvert lint {repository} --serve --server {server}")
-    if repository.startswith(_SERVERS):
+    if is_served(repository):
         if serve or release is not None:
             raise UsageError("a running server is asked as it is: --serve and --release are for folders")
-        return _report(repository, None, *_running(repository, names), serve=False)
+        running = _running if repository.startswith(TRITON.scheme) else _running_tf_serving
+        return _report(repository, None, *running(repository, names), serve=False)
     with _folder(repository, names) as folder:
         row = repository_in(folder)
         rules: ModuleType = triton if row is None else importlib.import_module(f"{row.module}.lint")
-        if serve and row is not None and row.name != "triton":
-            raise _no_server(row, folder)
         found = list(rules.lint(folder, release=release, names=names))
         models = list(names) or rules.model_folders(folder)
         answers: tuple[dict[str, Any], ...] = ()
         if serve:
-            from mlconvert.operations.serve import serve_findings
-
-            refused, answers = serve_findings(folder, server=server, names=names, release=release)
+            refused, answers = _served(row, folder, server=server, names=names, release=release)
             found += refused
         location = shown(folder) if folder == Path(repository) else repository
         return _report(location, release, found, models, answers, serve=serve)
 
 
-def _no_server(row: Repository, folder: Path) -> NotVerified:
-    place = folder.resolve()
-    command = f"docker run --rm -p 8500:8500 -p 8501:8501 -v {place}:/models tensorflow/serving"
-    return NotVerified(
-        f"mlconvert starts no server of {row.title}: --serve has nothing to ask, and nothing was checked",
-        where=str(folder),
-        hint=f"without --serve it is looked through; to serve it: {command} --model_config_file=/models/models.config",
-    )
+def _served(
+    row: Repository | None, folder: Path, *, server: Path | None, names: Sequence[str], release: str | None
+) -> tuple[tuple[Finding, ...], tuple[dict[str, Any], ...]]:
+    """What a server says of the models, and what they answer."""
+    if row is not None and row.name == "tf-serving":
+        from mlconvert.operations import serve_tf_serving
+
+        return serve_tf_serving.serve_findings(folder, server=server, names=names)
+    from mlconvert.operations import serve
+
+    return serve.serve_findings(folder, server=server, names=names, release=release)
 
 
 @contextlib.contextmanager
@@ -137,3 +136,31 @@ def _running(url: str, names: Sequence[str]) -> tuple[list[Finding], list[str]]:
             fix = "load it through the server's API, if it is meant to be served"
             found.append(Finding("warning", "not-loaded", row.name, place, None, what, fix))
     return found, known
+
+
+def _running_tf_serving(url: str, names: Sequence[str]) -> tuple[list[Finding], list[str]]:
+    """What a running TensorFlow Serving says of these models: versions that it could not load, with its reason."""
+    from mlconvert.serving.tf_serving.client import connect
+
+    if not names:
+        raise UsageError(
+            "a TensorFlow Serving does not tell which models it has",
+            where=url,
+            hint=f"mlconvert lint {url} --model NAME",
+        )
+    found = []
+    with contextlib.closing(connect(url)) as client:
+        for name in dict.fromkeys(names):
+            rows = client.status(name)
+            if not rows:
+                raise UsageError(f"the server has no model '{name}'", where=url)
+            for row in rows:
+                place = f"{name}/{row.version}"
+                if row.reason:
+                    fix = f"mlconvert lint REPOSITORY --model {name} --serve, on the server's repository"
+                    what = f"{place} is not served: {row.reason}"
+                    found.append(Finding("error", "not-ready", name, place, None, what, fix))
+                elif row.state in ("START", "LOADING"):
+                    fix = "look at the server's log: it may be trying again a version that does not load"
+                    found.append(Finding("warning", "not-loaded", name, place, None, f"{place} is {row.state}", fix))
+    return found, list(dict.fromkeys(names))

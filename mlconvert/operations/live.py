@@ -11,7 +11,8 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from mlconvert.errors import NotVerified, ParityFailed, RepositoryInvalid
+from mlconvert.errors import ParityFailed, RepositoryInvalid
+from mlconvert.operations.trial_rows import listed, require_rows
 
 if TYPE_CHECKING:
     from mlconvert.repositories.trials import Change
@@ -52,7 +53,7 @@ class LiveServer:
     def look(self, change: Change) -> None:
         """Raise RepositoryInvalid or NotVerified, before anything is changed, where the change could not be taken."""
         for number in change.checked if self._verify else ():
-            _require_rows(change, number)
+            require_rows(change, number)
         self._wait_until_ready(change.name)
         self._require_explicit()
         states = self._client.index()
@@ -80,7 +81,7 @@ class LiveServer:
         # Where the folder was ahead of the server already (published without --load), the server can only follow it.
         goal = self._before if change.back is None else change.back
         if goal != self._before and not self._loaded:
-            return f"The server still serves version {_listed(self._before)}."
+            return f"The server still serves version {listed(self._before)}."
         self.load(name, goal)
         self._wait_until_gone(name, change.served - goal)
         told = []
@@ -183,7 +184,7 @@ class LiveServer:
             ) from error
 
     def _wait_for(self, name: str, numbers: Collection[int]) -> None:
-        for states in self._polled(f"version {_listed(numbers)} of '{name}' is not ready"):
+        for states in self._polled(f"version {listed(numbers)} of '{name}' is not ready"):
             ready = _in_state(states, name, ("READY",))
             if ready >= set(numbers) and all(self._client.ready(name, str(number)) for number in sorted(numbers)):
                 return
@@ -197,7 +198,7 @@ class LiveServer:
                 raise self._other_repository(name, f"it has version {', '.join(sorted(seen))} of it alone")
 
     def _wait_until_gone(self, name: str, numbers: Collection[int]) -> None:
-        for states in self._polled(f"version {_listed(numbers)} of '{name}' is in service still"):
+        for states in self._polled(f"version {listed(numbers)} of '{name}' is in service still"):
             if not _in_state(states, name, ("READY", "LOADING")) & set(numbers):
                 return
 
@@ -213,7 +214,7 @@ class LiveServer:
     def _check(self, change: Change, number: int) -> None:
         from mlconvert.operations.wire import parity_over_wire
 
-        record = _require_rows(change, number)
+        record = require_rows(change, number)
         parity = parity_over_wire(self._client, change.name, number, record)
         if not parity.ok:
             what = f"version {number} of '{change.name}' answers wrongly over the wire: {'; '.join(parity.failures)}"
@@ -229,19 +230,13 @@ class LiveServer:
         )
 
 
-@contextlib.contextmanager
-def live_server(url: str | None, *, wait_seconds: float, verify: bool) -> Iterator[LiveServer | None]:
-    """The server at the URL, connected; None without a URL. Raises RepositoryInvalid when nothing answers there."""
-    if url is None:
-        yield None
-        return
-    from mlconvert.serving.client import connect
-
-    client = connect(url, seconds=wait_seconds)
-    try:
-        yield LiveServer(client, url, wait_seconds=wait_seconds, verify=verify)
-    finally:
-        client.close()
+def states_at(client: Client, name: str) -> dict[int, str]:
+    """What the server has of a model: version -> its state, with the reason where it failed."""
+    return {
+        int(state.version): f"{state.state} ({_shortened(state.reason)})" if state.reason else state.state
+        for state in client.index()
+        if state.name == name and state.version
+    }
 
 
 def _in_state(states: Collection[ModelState], name: str, wanted: Collection[str]) -> frozenset[int]:
@@ -256,40 +251,8 @@ def _has_rows(record: Mapping[str, Any] | None) -> bool:
     return bool(record and record.get("rows"))
 
 
-def _require_rows(change: Change, number: int) -> Mapping[str, Any]:
-    record = change.record_of(number)
-    if record is None or not _has_rows(record):
-        raise NotVerified(
-            f"version {number} of '{change.name}' cannot be tested on the server: it has no record with rows",
-            hint="convert and verify it with mlconvert, or add --no-verify: it is then loaded unchecked",
-        )
-    return record
-
-
-def _listed(numbers: Collection[int]) -> str:
-    return ", ".join(map(str, sorted(numbers)))
-
-
 def _shortened(reason: str) -> str:
     from mlconvert.serving.reasons import load_failure
 
     text = load_failure(reason)
     return text if len(text) <= _REASON else f"{text[:_REASON]} …"
-
-
-def states_at(url: str, name: str, *, wait_seconds: float = WAIT_SECONDS) -> dict[int, str]:
-    """What the server at the URL has of a model: version -> its state, with the reason where it failed.
-
-    Raises RepositoryInvalid when nothing answers there.
-    """
-    from mlconvert.serving.client import connect
-
-    client = connect(url, seconds=wait_seconds)
-    try:
-        return {
-            int(state.version): f"{state.state} ({_shortened(state.reason)})" if state.reason else state.state
-            for state in client.index()
-            if state.name == name and state.version
-        }
-    finally:
-        client.close()

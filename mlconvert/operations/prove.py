@@ -34,9 +34,8 @@ from mlconvert.parity.tolerance import Tolerance, Tolerances
 from mlconvert.recipe import LimitsSpec, ParitySpec, SamplesSpec
 from mlconvert.registry import registry
 from mlconvert.report.contents import report_of, shown
+from mlconvert.serving.locations import SERVED
 from mlconvert.signature import Signature
-
-SERVED = "triton"
 
 
 def prove_against(
@@ -63,7 +62,7 @@ def prove_against(
     tested, record = records.with_record(source_artifact(candidate, trusted=trust, formats=registry().formats))
     for artifact in (source, tested):
         check_models(artifact)
-    source, of_source = records.with_record(source) if tested.format == SERVED else (source, None)
+    source, of_source = records.with_record(source) if tested.format in SERVED else (source, None)
     parity = ParitySpec(rtol=rtol, atol=atol)
     kept = record or of_source or {}
     promised = kept.get("facts", {}).get("tolerance")
@@ -72,8 +71,8 @@ def prove_against(
     by_rows = samples is None and bool((of_source or {}).get("rows"))
     for artifact in (tested,) if by_rows else (source, tested):
         packages.require(registry().runner(artifact.format).packages, f"running {artifact.format}")
-    if tested.format == SERVED:
-        tested = replace(tested, signature=registry().runner(SERVED).signature(tested))
+    if tested.format in SERVED:
+        tested = replace(tested, signature=registry().runner(tested.format).signature(tested))
     if by_rows and of_source is not None:
         assert tested.signature is not None
         named = replace(tested, renamed=served_names(of_source, tested.signature))
@@ -83,7 +82,7 @@ def prove_against(
     def compare(run: CachedJobs) -> Mapping[str, Any]:
         made = make_samples(run, "verify", source, digest, SamplesSpec(file=samples))
         known = tested if tested.signature is not None else _with_signature(run, tested)
-        if tested.format == SERVED and known.signature is not None:
+        if tested.format in SERVED and known.signature is not None:
             known = replace(known, renamed=names_between(made.result["signature"], known.signature))
         sha = _key(tested, source_sha256(tested))
         reference = Reference(source, _key(source, digest), made)
@@ -148,7 +147,7 @@ def _by_rows(
 
 def _key(artifact: Artifact, sha256: str) -> str:
     """What the cache knows an artifact's answers by: a server's are new each time."""
-    return f"{sha256} at {time.time_ns()}" if artifact.format == SERVED else sha256
+    return f"{sha256} at {time.time_ns()}" if artifact.format in SERVED else sha256
 
 
 def _with_signature(run: CachedJobs, artifact: Artifact) -> Artifact:

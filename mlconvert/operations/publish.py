@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from mlconvert import packages, records
 from mlconvert.errors import RepositoryInvalid, UsageError
 from mlconvert.formats import source_artifact
-from mlconvert.operations.live import WAIT_SECONDS, LiveServer, live_server, states_at
+from mlconvert.operations.live import LiveServer
+from mlconvert.operations.live_servers import WAIT_SECONDS, live_server, states_at
+from mlconvert.operations.live_tf_serving import LiveTfServing
 from mlconvert.registry import registry
 from mlconvert.report.contents import shown
 from mlconvert.repositories import REPOSITORIES, Repository, check_store, repository_in, repository_named
@@ -54,7 +56,7 @@ def publish(
     described, record = records.with_record(artifact)
     layout = _layout(row, place)
     _check_same(row, place)
-    with live_server(load, wait_seconds=wait_seconds, verify=verify) as server:
+    with live_server(load, row.name, place, wait_seconds=wait_seconds, verify=verify) as server:
         published = layout.publish(
             described,
             place,
@@ -81,8 +83,9 @@ def publish(
 def versions(repository: str | Path, name: str, *, at: str | None = None) -> tuple[tuple[Version, ...], dict[int, str]]:
     """The versions of a model, oldest first, and what the server at the URL `at` has of it: version -> state."""
     place = located(repository)
-    found: tuple[Version, ...] = layout_of(place).versions(place, name)
-    return found, states_at(at, name) if at is not None else {}
+    row = row_of(place)
+    found: tuple[Version, ...] = _layout(row, place).versions(place, name)
+    return found, states_at(at, row.name, name) if at is not None else {}
 
 
 def rollback(
@@ -96,8 +99,9 @@ def rollback(
 ) -> tuple[RolledBack, dict[str, Any] | None]:
     """Make an older version the newest again; what was done, and what the server at the URL `load` did about it."""
     place = located(repository)
-    layout = layout_of(place)
-    with live_server(load, wait_seconds=wait_seconds, verify=verify) as server:
+    row = row_of(place)
+    layout = _layout(row, place)
+    with live_server(load, row.name, place, wait_seconds=wait_seconds, verify=verify) as server:
         done: RolledBack = layout.rollback(place, name, version, server=server)
         return done, _answered(server, load, done.version)
 
@@ -115,8 +119,9 @@ def label(
 ) -> tuple[Labelled, dict[str, Any] | None]:
     """Set and remove labels of versions; what there is then, and what the server at the URL `load` did about it."""
     place = located(repository)
-    layout = layout_of(place)
-    with live_server(load, wait_seconds=wait_seconds, verify=verify) as server:
+    row = row_of(place)
+    layout = _layout(row, place)
+    with live_server(load, row.name, place, wait_seconds=wait_seconds, verify=verify) as server:
         done: Labelled = layout.label(place, name, put, remove, every=every, server=server)
         return done, _answered(server, load, *sorted(done.live))
 
@@ -131,12 +136,17 @@ def located(repository: str | Path) -> Any:
 
 
 def layout_of(repository: Any) -> ModuleType:
-    """The module of the layout that a repository has, as its files tell.
+    """The module of the layout that a repository has; see `row_of`."""
+    return _layout(row_of(repository), repository)
+
+
+def row_of(repository: Any) -> Repository:
+    """The row of the layout that a repository has, as its files tell.
 
     Raises UsageError where there is no folder, RepositoryInvalid where its files are of no layout, or of two.
     """
     if not isinstance(repository, Path):  # only Triton's layout can be in an object store
-        return _layout(repository_named("triton"), repository)
+        return repository_named("triton")
     if not repository.is_dir():
         raise UsageError(f"{repository} is not a folder")
     row = repository_in(repository)
@@ -150,7 +160,7 @@ def layout_of(repository: Any) -> ModuleType:
                 where=str(repository),
             )
     packages.require(row.packages, f"reading a repository of {row.title}")
-    return _layout(row, repository)
+    return row
 
 
 def _holds_models(repository: Path) -> bool:
@@ -178,7 +188,7 @@ def _check_same(row: Repository, place: Any) -> None:
         )
 
 
-def _answered(server: LiveServer | None, url: str | None, *numbers: int) -> dict[str, Any] | None:
+def _answered(server: LiveServer | LiveTfServing | None, url: str | None, *numbers: int) -> dict[str, Any] | None:
     """What a server did, for a report: the rows that each version answered as it should (none: it was not asked)."""
     if server is None:
         return None

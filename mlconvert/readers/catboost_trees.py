@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlconvert.errors import ConversionFailed
-from mlconvert.readers.flatbuffer_wire import Table, root
+from mlconvert.formats.flatbuffer_wire import Table, root
 
 if TYPE_CHECKING:
     import numpy as np

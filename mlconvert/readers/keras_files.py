@@ -6,6 +6,7 @@ before Keras, in its safe mode, builds anything of it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zipfile
 import zlib
@@ -35,9 +36,60 @@ class KerasModel:
     def outputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Tensors by name, as at inference: no dropout, no statistics of the batch."""
         given = [inputs[spec.name] for spec in self.signature.inputs]
-        answers = self.model(given, training=False)
+        with _functions_inlined():
+            answers = self.model(given, training=False)
         several = answers if isinstance(answers, (list, tuple)) else [answers]  # a list of one comes back bare
         return {spec.name: answer for spec, answer in zip(self.signature.outputs, several, strict=True)}
+
+    def as_traced(self, answers: Mapping[str, Any]) -> Signature:
+        """The signature with the outputs' types and lengths as in a graph: some of Keras' layers foretell others."""
+        outputs = []
+        for spec in self.signature.outputs:
+            tensor = answers[spec.name]
+            lengths = spec.shape if tensor.shape.rank is None else tuple(tensor.shape)
+            told = spec.shape if len(spec.shape) == len(lengths) else lengths
+            axes = tuple(
+                length if isinstance(length, int) else name if isinstance(name, str) else f"{spec.name}_{number}"
+                for number, (length, name) in enumerate(zip(lengths, told, strict=True))
+            )
+            outputs.append(TensorSpec(spec.name, tensor.dtype.name, axes))
+        return Signature(self.signature.inputs, tuple(outputs))
+
+    def check_graph(self, where: str) -> None:
+        """Raise ConversionFailed for layers whose answers in a graph are not those that Keras gives without one."""
+        moved = [layer.name for layer in self.model._flatten_layers() if _over_any_length(layer)]
+        if moved:
+            listed = ", ".join(moved)
+            what = f"in a graph, Keras mixes up steps and rows of TimeDistributed without a fixed length: {listed}"
+            hint = "Dense and normalisations need no TimeDistributed; for other layers, give the input a fixed length"
+            raise ConversionFailed(what, where=where, hint=hint)
+
+    def tables(self) -> list[Any]:
+        """The tables of words and numbers that its layers look up, which are no variables."""
+        from tensorflow.saved_model.experimental import TrackableResource
+
+        found = [value for layer in self.model._flatten_layers() for value in vars(layer).values()]
+        return [value for value in found if isinstance(value, TrackableResource)]
+
+
+def _over_any_length(layer: Any) -> bool:
+    shape = layer.get_build_config().get("input_shape") if type(layer).__name__ == "TimeDistributed" else None
+    return shape is not None and shape[1] is None
+
+
+@contextlib.contextmanager
+def _functions_inlined() -> Iterator[None]:
+    """Have no functions of TensorFlow's in a graph: Keras compiles some by XLA, which servers are built without."""
+    tf = import_tensorflow()
+    before = tf.config.functions_run_eagerly()
+    if tf.executing_eagerly():
+        yield
+        return
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
 
 
 def load_keras(path: Path) -> KerasModel:
@@ -161,9 +213,14 @@ def to_tensor(values: np.ndarray, dtype: str) -> Any:
 
 def to_array(tensor: Any) -> np.ndarray:
     """The tensor's values; strings as text."""
+    return decoded(tensor.numpy())
+
+
+def decoded(values: Any) -> np.ndarray:
+    """An array, with bytes as text."""
     import numpy as np
 
-    array: np.ndarray = np.asarray(tensor.numpy())
+    array: np.ndarray = np.asarray(values)
     if array.dtype.kind not in "OS":
         return array
     texts = [value.decode("utf-8") if isinstance(value, bytes) else str(value) for value in array.reshape(-1)]

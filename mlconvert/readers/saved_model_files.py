@@ -14,29 +14,13 @@ from typing import Any
 
 from mlconvert.errors import ConversionFailed
 from mlconvert.serving.tf_serving.messages import message, type_name
+from mlconvert.serving.tf_serving.tensor_protos import DTYPES
 from mlconvert.signature import Axis, Signature, TensorSpec
 
 FILE = "saved_model.pb"
 TAG = "serve"
 SIGNATURE = "serving_default"
 INITIALIZERS = ("__saved_model_init_op", "__saved_model_train_op")  # kept among the signatures; nobody calls them
-
-DTYPES: Mapping[str, str] = {
-    "DT_BFLOAT16": "bfloat16",
-    "DT_BOOL": "bool",
-    "DT_DOUBLE": "float64",
-    "DT_FLOAT": "float32",
-    "DT_HALF": "float16",
-    "DT_INT16": "int16",
-    "DT_INT32": "int32",
-    "DT_INT64": "int64",
-    "DT_INT8": "int8",
-    "DT_STRING": "string",
-    "DT_UINT16": "uint16",
-    "DT_UINT32": "uint32",
-    "DT_UINT64": "uint64",
-    "DT_UINT8": "uint8",
-}
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,8 @@ def import_tensorflow() -> ModuleType:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with warnings.catch_warnings(), _held_stderr():
         warnings.simplefilter("ignore")  # about other packages' names, gone in their next release
-        import tensorflow as tf
+        with _without_keras():
+            import tensorflow as tf
 
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     _quiet_absl()
@@ -86,6 +87,23 @@ def _held_stderr() -> Iterator[None]:
         finally:
             os.dup2(real, 2)
             os.close(real)
+
+
+@contextlib.contextmanager
+def _without_keras() -> Iterator[None]:
+    """Keep TensorFlow from importing Keras, which costs as long again: `keras` and `tf.keras` do so when they are used.
+
+    TensorFlow imports this one module where there is a Keras, and goes on where that fails: None makes it fail.
+    """
+    eager = "keras.src.optimizers"
+    if "tensorflow" in sys.modules or eager in sys.modules:
+        yield
+        return
+    sys.modules[eager] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[eager]
 
 
 def _quiet_absl() -> None:

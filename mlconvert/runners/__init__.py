@@ -17,6 +17,8 @@ RUNNERS: tuple[Runner, ...] = (
     Runner("saved-model", "mlconvert.runners.saved_model", (p.TENSORFLOW,)),
     Runner("sklearn", "mlconvert.runners.sklearn", (p.SKLEARN,)),
     Runner("statsmodels", "mlconvert.runners.statsmodels", (p.STATSMODELS,)),
+    Runner("tf-serving", "mlconvert.runners.tf_serving", (p.NUMPY,)),
+    Runner("tflite", "mlconvert.runners.tflite", (p.TENSORFLOW,)),
     Runner("torch", "mlconvert.runners.torch", (p.TORCH,)),
     Runner("torchscript", "mlconvert.runners.torchscript", (p.TORCH,)),
     Runner("treelite", "mlconvert.runners.treelite", (p.TREELITE,)),

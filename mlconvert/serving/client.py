@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import socket
 import time
 
 from mlconvert import packages
 from mlconvert.errors import RepositoryInvalid
-from mlconvert.serving.locations import split_address
+from mlconvert.serving.connections import PROBE_SECONDS, check_listens
+from mlconvert.serving.locations import TRITON, joined, split_address
 from mlconvert.serving.protocol import Client, ModelState
 
 __all__ = ["Client", "ModelState", "connect", "connect_both", "wait_ready"]
 
-PROBE_SECONDS = 5.0
 SECONDS = 300.0  # that one answer may take
 READY_SECONDS = 60.0
 
@@ -26,8 +25,8 @@ def connect(url: str, *, seconds: float = SECONDS) -> Client:
     nothing listens there, or nothing that speaks Triton's protocol.
     """
     scheme, host, port = split_address(url)
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    _check_listens(host, port, url)
+    address = joined(host, port)
+    check_listens(host, port, url, TRITON)
     if scheme == "triton":
         scheme = "triton+http" if _speaks_http(host, port) else "triton+grpc"
         if scheme == "triton+grpc" and not _speaks_grpc(address):
@@ -125,14 +124,6 @@ def _grpc(address: str, seconds: float) -> Client:
     from mlconvert.serving.grpc_client import GrpcClient
 
     return GrpcClient(address, seconds=seconds)
-
-
-def _check_listens(host: str, port: int, url: str) -> None:
-    try:
-        socket.create_connection((host, port), timeout=PROBE_SECONDS).close()
-    except OSError as error:
-        what = f"no Triton server is up at {host}:{port}: {error.strerror or error}"
-        raise RepositoryInvalid(what, where=url, hint="start it, or mend the address") from error
 
 
 def _speaks_http(host: str, port: int) -> bool:

@@ -6,13 +6,14 @@ that made it, and it has no bfloat16; what is needed of the protocol is this one
 
 from __future__ import annotations
 
-import http.client
 import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from mlconvert.errors import RepositoryInvalid
+from mlconvert.serving.connections import HttpConnection
+from mlconvert.serving.locations import TRITON
 from mlconvert.serving.protocol import ModelState
 from mlconvert.serving.reasons import reason_of
 from mlconvert.serving.wire import decode, encode, wire_dtype
@@ -24,13 +25,13 @@ HEADER_LENGTH = "Inference-Header-Content-Length"
 
 
 class HttpClient:
-    """A `Client` over HTTP; a connection is kept open, and made anew where the server closed it."""
+    """A `Client` over HTTP."""
 
     protocol = "http"
 
     def __init__(self, host: str, port: int, *, seconds: float) -> None:
-        self.address = f"{host}:{port}"
-        self._connection = http.client.HTTPConnection(host, port, timeout=seconds)
+        self._connection = HttpConnection(host, port, seconds=seconds, kind=TRITON)
+        self.address = self._connection.address
 
     def live(self) -> bool:
         return self._is_ok("/v2/health/live")
@@ -83,7 +84,7 @@ class HttpClient:
         if outputs is not None:
             request["outputs"] = [{"name": called, "parameters": {"binary_data": True}} for called in outputs]
         head = json.dumps(request).encode()
-        status, headers, content = self._request(
+        status, headers, content = self._connection.request(
             "POST",
             f"{_model_path(name, version)}/infer",
             b"".join([head, *raw]),
@@ -101,43 +102,22 @@ class HttpClient:
 
     def _is_ok(self, path: str) -> bool:
         try:
-            return self._request("GET", path)[0] == 200
+            return self._connection.request("GET", path)[0] == 200
         except RepositoryInvalid:
             return False
 
     def _get(self, path: str) -> Any:
-        status, _, content = self._request("GET", path)
+        status, _, content = self._connection.request("GET", path)
         if status != 200:
             raise self._refusal(status, content)
         return self._json(content)
 
     def _post(self, path: str, data: Mapping[str, Any]) -> Any:
         body = json.dumps(data).encode()
-        status, _, content = self._request("POST", path, body, {"Content-Type": "application/json"})
+        status, _, content = self._connection.request("POST", path, body, {"Content-Type": "application/json"})
         if status != 200:
             raise self._refusal(status, content)
         return self._json(content) if content else None
-
-    def _request(
-        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        idle = self._connection.sock is not None  # kept from an earlier request, so that the server may have closed it
-        try:
-            self._connection.request(method, path, body, dict(headers or {}))
-            answer = self._connection.getresponse()
-            return answer.status, dict(answer.getheaders()), answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            self._connection.close()
-            if idle and isinstance(error, (ConnectionError, http.client.RemoteDisconnected)):
-                return self._request(method, path, body, headers)
-            raise self._down(error) from error
-
-    def _down(self, error: Exception) -> RepositoryInvalid:
-        where = f"http://{self.address}"
-        if isinstance(error, TimeoutError):
-            return RepositoryInvalid(f"the Triton server at {self.address} does not answer in time", where=where)
-        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        return RepositoryInvalid(f"the Triton server at {self.address} is down: {why}", where=where)
 
     def _refusal(self, status: int, content: bytes) -> RepositoryInvalid:
         try:

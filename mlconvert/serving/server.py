@@ -9,12 +9,8 @@ import contextlib
 import http.client
 import os
 import re
-import signal
-import socket
 import subprocess
-import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,27 +18,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlconvert.errors import MissingPackage, MlconvertError, RepositoryInvalid, UsageError
+from mlconvert.serving import processes
 from mlconvert.serving.home import ServerHome, how_to_get_one
 from mlconvert.serving.overlay import assemble_backends, make_environment
+from mlconvert.serving.processes import ATTEMPTS, LINES, LOOPBACK, free_ports, tail
 
-LOOPBACK = "127.0.0.1"
-ATTEMPTS = 5  # at ports that another process took between our choice and the server's start
 STOP_SECONDS = 0.5  # to end by itself; it takes a second for each model in Python, and nobody waits for those
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where the kernel has it
-LINES = 12  # of a log that are shown
+
+__all__ = ["Server", "error_lines", "free_ports", "started"]
 
 Mode = Literal["explicit", "poll", "none"]
-
-# Asks Linux to end the server when we end, however that happens, and becomes the server. SIGTERM: it then removes its
-# own shared memory. What it asks for would come when the *thread* that started it ends, so that thread must stay.
-_LAUNCH = """
-import ctypes, os, signal, sys
-if sys.platform == "linux":
-    ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGTERM)
-    if os.getppid() != int(sys.argv[1]):
-        os._exit(1)
-os.execv(sys.argv[2], sys.argv[2:])
-"""
 
 
 @dataclass(frozen=True)
@@ -110,16 +96,7 @@ def started(
                 *arguments,
             ]
             log = work / "log"
-            with log.open("wb") as stream:
-                process = subprocess.Popen(
-                    [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *command],
-                    stdin=subprocess.DEVNULL,
-                    stdout=stream,
-                    stderr=subprocess.STDOUT,
-                    env=environment,
-                    start_new_session=True,  # its stubs are of its group, and a Ctrl-C at the terminal is ours alone
-                )
-            threading.Thread(target=_end_group_with, args=(process,), daemon=True).start()
+            process = processes.start(command, log, environment)
             server = Server(f"{LOOPBACK}:{http_port}", f"{LOOPBACK}:{grpc_port}", process, log, home, made)
             try:
                 if _is_live(server, wait_seconds):
@@ -128,15 +105,6 @@ def started(
             finally:
                 _stop(process, shared)
         raise RepositoryInvalid(f"no free port was found for the server in {ATTEMPTS} attempts")
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of loopback that are free now, all different."""
-    with contextlib.ExitStack() as stack:
-        held = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in held:
-            one.bind((LOOPBACK, 0))
-        return [one.getsockname()[1] for one in held]
 
 
 def _is_live(server: Server, wait_seconds: float) -> bool:
@@ -148,7 +116,7 @@ def _is_live(server: Server, wait_seconds: float) -> bool:
         if time.monotonic() > deadline:
             raise RepositoryInvalid(
                 f"the server was started, and is not live after {wait_seconds:g} seconds",
-                where=_tail(server.log_text()),
+                where=tail(server.log_text()),
                 hint="its models may take long to load: in the mode 'explicit' they are loaded one by one",
             )
         time.sleep(0.02)
@@ -177,9 +145,9 @@ def _death(server: Server, text: str) -> MlconvertError:
     if not re.search(r"^[IWE]\d{4} ", text, re.MULTILINE) and "error:" not in text:
         # Not a line of its own: the loader, or the kernel, did not get as far as the server.
         what = f"the tritonserver in {server.home.folder} does not run on this machine (exit status {code})"
-        return MissingPackage(what, where=_tail(text) or None, hint=how_to_get_one())
+        return MissingPackage(what, where=tail(text) or None, hint=how_to_get_one())
     return RepositoryInvalid(
-        f"the server ended by itself (exit status {code})", where="\n".join(told[-LINES:]) or _tail(text)
+        f"the server ended by itself (exit status {code})", where="\n".join(told[-LINES:]) or tail(text)
     )
 
 
@@ -195,27 +163,10 @@ def error_lines(text: str) -> list[str]:
     return lines
 
 
-def _tail(text: str) -> str:
-    return "\n".join(text.strip().splitlines()[-LINES:])
-
-
-def _end_group_with(process: subprocess.Popen[bytes]) -> None:
-    """Wait for the server, and end its stubs with it: they hold its sockets, at which clients would wait for ever."""
-    process.wait()
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-
-
 def _stop(process: subprocess.Popen[bytes], shared: str) -> None:
     """End the server and what it started, and remove the shared memory that it would leave behind."""
     try:
-        if process.poll() is None:
-            process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(STOP_SECONDS)
-    finally:  # a second Ctrl-C must not leave the server running
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)  # the server, if it would not end, and any stub
-        process.wait()
+        processes.stop(process, seconds=STOP_SECONDS)
+    finally:
         for region in SHARED_MEMORY.glob(f"{shared}*"):
             region.unlink(missing_ok=True)

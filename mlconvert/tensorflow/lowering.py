@@ -240,9 +240,16 @@ class Graph:
             data = self.value(names[0])
             if data.rank is None:
                 raise ConversionFailed(f"the node {node_name(proto)} gets a tensor whose number of axes is not known")
-            tensors = [self._last(names[0]), *self._tensors(row, names)[1:]]
+            tensors = [self._last(names[0]), *self._tensors(row, names, start=1)]
             results = _as_tuple(row.function(*tensors, **given))
             return (Value.of_last(results[0]), *(Value.of(result) for result in results[1:]))
+        if row.layout == "axes" and (axes := self._axes_in_last(names, given)) is not None:
+            data = self.value(names[0]).last()
+            if len(names) > 1:
+                result = row.function(data, tf.constant(axes, tf.int64), **given)
+            else:
+                result = row.function(data, **{**given, "axes": tuple(axes)})
+            return (Value.of_last(result) if given.get("keepdims", 1) else Value.of(result),)
         rank = self._rank_in_last(row, names)
         if rank is None:
             results = _as_tuple(row.function(*self._tensors(row, names), **given))
@@ -257,16 +264,30 @@ class Graph:
             for result in results
         )
 
-    def _tensors(self, row: Operator, names: Sequence[str]) -> list[Any]:
-        """The inputs as ONNX has them."""
+    def _tensors(self, row: Operator, names: Sequence[str], start: int = 0) -> list[Any]:
+        """The inputs from that place on, as ONNX has them."""
         found: list[Any] = []
-        for place, name in enumerate(names):
+        for place, name in enumerate(names[start:], start):
             array = self.constant(name) if name and place in row.arranges else None
             if array is not None:
                 found.append(tf.TensorSpec(array.shape, tf.as_dtype(array.dtype)))
             else:
                 found.append(self.tensor(name) if name else None)
         return found
+
+    def _axes_in_last(self, names: Sequence[str], given: Mapping[str, Any]) -> list[int] | None:
+        """The axes of a reduction of a tensor with channels last; None: it has to be reduced with channels first."""
+        value = self.value(names[0])
+        axes = given.get("axes")
+        if axes is None and len(names) > 1 and names[1]:
+            axes = self.constant(names[1])
+        rank = value.rank
+        if not value.is_last or rank is None or axes is None or not len(axes):
+            return None
+        first = {int(axis) % rank for axis in axes}
+        if not given.get("keepdims", 1) and 1 not in first and not set(range(2, rank)) <= first:
+            return None  # channels would come after the axes that are left
+        return sorted(axis_in_last(axis, rank) for axis in first)
 
     def _rank_in_last(self, row: Operator, names: Sequence[str]) -> int | None:
         """The rank of tensors that an operator shall compute with channels last; None: with channels first."""
@@ -363,7 +384,7 @@ def _key(name: str, value: Value) -> tuple[str, ...]:
     """
     if value.key is None:
         array = np.ascontiguousarray(as_tensorflow(value.array))  # type: ignore[arg-type]
-        content = repr(array.tolist()).encode() if array.dtype.hasobject else array.reshape(-1).view(np.uint8)
+        content = repr(array.tolist()).encode() if array.dtype.hasobject else array.reshape(-1).view(np.uint8).data
         described = f"{array.dtype} {array.shape} {hashlib.blake2b(content, digest_size=8).hexdigest()}"
         value.key = (name, described)
     return value.key

@@ -48,12 +48,13 @@ FAMILIES = (
     "ml_text",
 )
 
-Layout = Literal["first", "last", "any", "axis"]
+Layout = Literal["first", "last", "any", "axis", "axes"]
 """How a function wants tensors of rank 3 and more whose axis 1 may be channels.
 
 `first`: as ONNX has them, [N, C, …]. `last`: the first input and the first output with channels last, [N, …, C].
 `any`: the operator works element by element, so that any order will do when it is the same for all. `axis`: the same,
-and the attribute `axis`, which is never negative then, is changed to fit.
+and the attribute `axis`, which is never negative then, is changed to fit. `axes`: it reduces along axes, an attribute
+or the second input; they are changed to fit where they are known and what is left comes in ONNX's order.
 """
 
 
@@ -68,6 +69,7 @@ class Operator:
     domain: str = ""
     layout: Layout = "first"
     folds: bool = True  # False: the same inputs may give another answer, so constants are not folded
+    arranges: tuple[int, ...] = ()  # inputs that it takes by `node.arranged` where they are constant: see Node
     note: str = ""  # what it does not do, for the reference
 
     @functools.cached_property

@@ -3,7 +3,8 @@
 A time step is an iteration of `tf.while_loop`, whose overhead is an operation's, not an element's: each saved
 operation of the body counts, so that what a step reads of the input is one product before the loop. The lists that hold
 inputs and outputs by time are TensorLists, as they can be stacked where there is no step at all. A direction that runs
-backwards counts its steps down; nothing is reversed.
+backwards reads from the end; its outputs are written as they come and reversed after the loop, as tf2onnx takes
+whatever is written in a loop for what comes next.
 """
 
 from __future__ import annotations
@@ -181,7 +182,7 @@ def run(
         for state in new:
             state.set_shape(shape)
         if keep:
-            kept = tf.raw_ops.TensorListSetItem(input_handle=kept, index=time, item=out)
+            kept = tf.raw_ops.TensorListSetItem(input_handle=kept, index=count, item=out)
         return count + 1, kept, *new
 
     _, kept, *last = tf.while_loop(
@@ -197,6 +198,8 @@ def run(
         return None, tuple(last)
     outputs = tf.raw_ops.TensorListStack(input_handle=kept, element_shape=out_rows, element_dtype=dtype)
     outputs.set_shape([gates.shape[0], *shape])
+    if backwards:
+        outputs = tf.reverse(outputs, [0])
     return outputs, tuple(last)
 
 

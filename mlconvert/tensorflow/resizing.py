@@ -235,7 +235,7 @@ def _is_exact(one: Axis) -> bool:
 
 def _is_doubling(x: tf.Tensor, axes: list[Axis], rule: Rule) -> bool:
     """Whether an image becomes 2 or 4 times as large: TensorFlow's kernel rounds no place of these."""
-    if x.shape.rank != 4 or x.dtype not in NUMBERS or sorted(one.at for one in axes) != [1, 2]:
+    if x.shape.rank != 4 or x.dtype not in NUMBERS - {tf.uint32, tf.uint64} or sorted(one.at for one in axes) != [1, 2]:
         return False
     return all(_whole(one) in (2, 4) and _is_repetition(_whole(one), rule) for one in axes)
 

@@ -14,7 +14,9 @@ import tensorflow as tf
 
 from mlconvert.errors import UsageError, suggest
 from mlconvert.signature import Signature, TensorSpec
-from mlconvert.tensorflow.lowering import Graph, constants_of, opsets_of
+from mlconvert.tensorflow.empty_batches import Batch, batch_axis
+from mlconvert.tensorflow.folding import fold_normalizations
+from mlconvert.tensorflow.lowering import Graph, constants_of, names_used, opsets_of
 from mlconvert.tensorflow.weights import Weights
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def save(
     wanted = {SERVING: [spec.name for spec in signature.outputs], **_checked(entries, signature)}
     holder = tf.Module()
     weights = Weights(holder)
-    arrays = constants_of(model.graph, read)
+    nodes, arrays = fold_normalizations(model.graph, constants_of(model.graph, read), opsets_of(model).get("", 0))
     functions = {(one.domain, one.name, one.overload): one for one in model.functions}
     traced = {}
 
@@ -51,32 +53,72 @@ def save(
         return graph
 
     for key, outputs in wanted.items():
-        nodes, needed = _needed(model.graph, outputs)
+        wanted_nodes, needed = _needed(nodes, outputs)
         inputs = signature.inputs if key == SERVING else [spec for spec in signature.inputs if spec.name in needed]
 
         specs = {renamed.get(spec.name, spec.name): _spec(spec, renamed) for spec in inputs}
-        traced[key] = _traced(_serving(start, nodes, outputs, renamed), key, specs)
-    with _quietly():
-        tf.saved_model.save(holder, str(folder), signatures=traced)
-    _settle(folder)
+        given = [spec for spec in signature.outputs if spec.name in outputs]
+        axis = batch_axis(model, inputs, given)
+        traced[key] = _traced(_serving(start, wanted_nodes, inputs, given, renamed, axis), key, specs)
+    _write(holder, traced, folder)
     return renamed
 
 
+def save_function(
+    function: Callable[[Mapping[str, Any]], Mapping[str, Any]], signature: Signature, folder: Path, *, holding: Any
+) -> dict[str, str]:
+    """Write a function of tensors, by the names of the signature, into `folder`; gives the names that had to change.
+
+    The variables that the function uses are saved with it; `holding` is what else it uses: tables.
+    """
+    renamed = renamed_inputs([spec.name for spec in signature.inputs])
+    specs = {renamed.get(spec.name, spec.name): _spec(spec, renamed) for spec in signature.inputs}
+    original = {new: old for old, new in renamed.items()}
+
+    def serve(**tensors: Any) -> dict[str, Any]:
+        answers = function({original.get(name, name): tensor for name, tensor in tensors.items()})
+        return {name: tf.identity(answer) for name, answer in answers.items()}
+
+    traced = _traced(serve, SERVING, specs)
+    holder = tf.Module()
+    holder.holding = holding
+    holder.weights = list(traced.graph.variables)
+    _write(holder, {SERVING: traced}, folder)
+    return renamed
+
+
+def _write(holder: Any, traced: Mapping[str, Any], folder: Path) -> None:
+    with _quietly():
+        tf.saved_model.save(holder, str(folder), signatures=traced)
+    _settle(folder)
+
+
 def _serving(
-    start: Callable[[], Graph], nodes: Sequence[onnx.NodeProto], outputs: Sequence[str], renamed: Mapping[str, str]
+    start: Callable[[], Graph],
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+    renamed: Mapping[str, str],
+    axis: str | None,
 ) -> Callable[..., dict[str, Any]]:
     """The function of a signature, which TensorFlow traces: tensors by their names in, tensors by their names out."""
     original = {new: old for old, new in renamed.items()}
 
     def serve(**tensors: Any) -> dict[str, Any]:
         graph = start()
-        graph.keep(outputs)
-        for name, tensor in tensors.items():
-            graph.bind_input(original.get(name, name), tensor)
+        graph.keep(spec.name for spec in outputs)
+        batch = Batch(axis, {original.get(name, name): tensor for name, tensor in tensors.items()}, inputs)
+        for name, tensor in batch.tensors.items():
+            graph.bind_input(name, tensor)
         graph.run(nodes)
-        return {name: tf.identity(graph.tensor(name)) for name in outputs}
+        return {spec.name: batch.given_back(_ranked(graph.tensor(spec.name), spec), spec) for spec in outputs}
 
     return serve
+
+
+def _ranked(tensor: Any, spec: TensorSpec) -> tf.Tensor:
+    """An output of its own, with the number of axes that the model declares where nothing else says it."""
+    return tf.identity(tensor) if tensor.shape.rank is not None else tf.ensure_shape(tensor, [None] * len(spec.shape))
 
 
 def renamed_inputs(names: Iterable[str]) -> dict[str, str]:
@@ -118,16 +160,14 @@ def _checked(entries: Mapping[str, Sequence[str]], signature: Signature) -> dict
     return {key: list(outputs) for key, outputs in entries.items()}
 
 
-def _needed(graph: onnx.GraphProto, outputs: Iterable[str]) -> tuple[list[onnx.NodeProto], set[str]]:
+def _needed(nodes: Sequence[onnx.NodeProto], outputs: Iterable[str]) -> tuple[list[onnx.NodeProto], set[str]]:
     """The nodes that these outputs need, in their order, and all names that they use."""
-    from mlconvert.tensorflow.lowering import names_used
-
-    needed, nodes = set(outputs), []
-    for node in reversed(graph.node):
+    needed, found = set(outputs), []
+    for node in reversed(nodes):
         if needed.intersection(node.output):
-            nodes.append(node)
+            found.append(node)
             needed |= names_used(node)
-    return nodes[::-1], needed
+    return found[::-1], needed
 
 
 def _spec(spec: TensorSpec, renamed: Mapping[str, str]) -> tf.TensorSpec:

@@ -12,11 +12,15 @@ from mlconvert.tensorflow.operators import find, operators
 if TYPE_CHECKING:
     import onnx
 
-KNOWN_ELSEWHERE = {
-    "ZipMap": "export without ZipMap (skl2onnx: options zipmap=False)",
-    "CastMap": "maps are no tensors: give the model a tensor",
-    "DictVectorizer": "maps are no tensors: give the model a tensor",
-}
+OF_MAPS = ("ai.onnx.ml.ZipMap", "ai.onnx.ml.CastMap", "ai.onnx.ml.DictVectorizer")
+"""Operators whose values are maps, which TensorFlow does not have."""
+
+
+def hint_for(missing: Iterable[str]) -> str:
+    """What mends a model whose operators, as `missing_operators` names them, cannot be lowered."""
+    if all(name.startswith(OF_MAPS) for name in missing):
+        return "maps are no tensors: export without them (skl2onnx: options zipmap=False)"
+    return "serve the model with ONNX Runtime: publish it with --to triton"
 
 
 def missing_operators(model: onnx.ModelProto) -> Counter[str]:

@@ -1,4 +1,4 @@
-"""The cases that do not pass, each with its reason. A case that is here and passes fails the test as well."""
+"""The cases that do not pass, each with its reason. A case that is here and passes is told by the test as well."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ E8M0 = "TensorFlow has no type FLOAT8E8M0"
 GRADIENT = "Gradient is not lowered: a served model does not train"
 DECODER = "TensorFlow has no decoder of this kind of image"
 RUNTIME = "ONNX's reference and ONNX Runtime disagree; mlconvert answers as ONNX Runtime"
-EXPANDED = "its expansion loses the rank of a tensor; the operator itself has a lowering, which passes"
+AXES = "how many axes its images have is the length of an input"
+SINGLE = "the suite's answer is that of single precision, which is off where it should be 0"
 
 NOT_PASSING: dict[str, str] = {
-    "test_affine_grid_2d_align_corners_expanded": EXPANDED,
-    "test_affine_grid_2d_expanded": EXPANDED,
     "test_attention_3d_causal_bf16": BFLOAT16,
     "test_attention_3d_causal_bf16_expanded": BFLOAT16,
     "test_attention_4d_attn_mask_causal_bf16": BFLOAT16,
@@ -35,7 +34,6 @@ NOT_PASSING: dict[str, str] = {
     "test_cast_e8m0_FLOAT8E8M0_to_FLOAT": E8M0,
     "test_cast_e8m0_FLOAT8E8M0_to_FLOAT16": E8M0,
     "test_cast_e8m0_FLOAT_to_FLOAT8E8M0": E8M0,
-    "test_causal_conv_with_state_silu_fp16_expanded": BFLOAT16,
     "test_gradient_of_add": GRADIENT,
     "test_gradient_of_add_and_mul": GRADIENT,
     "test_identity_opt": SIGNATURE,
@@ -76,4 +74,33 @@ NOT_PASSING: dict[str, str] = {
     "test_training_dropout_default": RANDOM,
     "test_training_dropout_default_mask": RANDOM,
     "test_training_dropout_mask": RANDOM,
+}
+
+IN_MODE: dict[str, dict[str, str]] = {
+    "stated": {"test_causal_conv_with_state_silu_fp16_expanded": BFLOAT16},
+    "dynamic": {"test_col2im": AXES, "test_col2im_5d": AXES},
+    "double": {"test_dft_inverse": SINGLE, "test_dft_inverse_opset19": SINGLE},
+}
+"""Those that do not pass in one mode only."""
+
+
+def reason(case: str, mode: str) -> str | None:
+    """Why a case does not pass; None where it does."""
+    return NOT_PASSING.get(case) or IN_MODE[mode].get(case)
+
+
+def rows() -> list[str]:
+    """The table of docs/explanation/conformance.md: a row for each reason."""
+    found: dict[str, list[str]] = {}
+    for mode, table in {"": NOT_PASSING, **IN_MODE}.items():
+        for case, why in table.items():
+            found.setdefault(why + _ONLY[mode], []).append(case.removeprefix("test_"))
+    return [f"| {why} | {', '.join(f'`{case}`' for case in sorted(cases))} |" for why, cases in found.items()]
+
+
+_ONLY = {
+    "": "",
+    "stated": " (with the lengths stated only)",
+    "dynamic": " (with `DYNAMIC=1` only)",
+    "double": " (with `DOUBLE=1` only)",
 }

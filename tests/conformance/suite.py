@@ -9,7 +9,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from onnx import TensorProto, numpy_helper
 from mlconvert.signature import Signature, TensorSpec
 
 KINDS = ("node", "simple", "pytorch-converted", "pytorch-operator")
-AT_ONCE = 100
+AT_ONCE = 200
 LOADER = Path(__file__).with_name("loader.py")
 
 
@@ -32,6 +32,12 @@ class Case:
     data: tuple[tuple[list[Any], list[Any]], ...]  # inputs and outputs of each set, in the graph's order
     rtol: float
     atol: float
+    mode: str = "stated"
+    """Lengths as the case states them; "dynamic": none is known at conversion; "double": float32 as double."""
+
+    @property
+    def folder(self) -> str:
+        return f"{self.name}-{self.mode}"
 
     @property
     def domain(self) -> str:
@@ -45,6 +51,7 @@ class Result:
     case: str
     domain: str
     kind: str
+    mode: str
     problem: str | None  # None: passed
 
 
@@ -87,6 +94,10 @@ def _read(path: Path, spec: onnx.ValueInfoProto) -> Any:
     return kind  # a sequence or an optional, which a SavedModel's signature cannot have
 
 
+def as_dynamic(case: Case) -> Case:
+    return replace(case, mode="dynamic")
+
+
 def as_double(case: Case) -> Case | None:
     """The case in double, where all its floats are float32 and ONNX takes that; None where not."""
     model = copy.deepcopy(case.model)
@@ -108,55 +119,55 @@ def as_double(case: Case) -> Case | None:
     except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):
         return None
     data = tuple(tuple([_wide(one) for one in side] for side in one) for one in case.data)
-    return Case(f"{case.name}_double", case.kind, model, data, case.rtol, case.atol)  # type: ignore[arg-type]
+    return replace(case, model=model, data=data, mode="double")  # type: ignore[arg-type]
 
 
 def _wide(array: Any) -> Any:
     return array.astype(np.float64) if getattr(array, "dtype", None) == np.float32 else array
 
 
-def run(wanted: Sequence[Case], *, dynamic: bool = False) -> Iterator[Result]:
-    """Each case's result, in order. `dynamic`: no length of any input is known at conversion."""
+def run(wanted: Sequence[Case]) -> Iterator[Result]:
+    """Each case's result, in order."""
     for begin in range(0, len(wanted), AT_ONCE):
         with tempfile.TemporaryDirectory() as scratch:
-            yield from _run(wanted[begin : begin + AT_ONCE], Path(scratch), dynamic=dynamic)
+            yield from _run(wanted[begin : begin + AT_ONCE], Path(scratch))
 
 
-def _run(wanted: Sequence[Case], scratch: Path, *, dynamic: bool) -> Iterator[Result]:
+def _run(wanted: Sequence[Case], scratch: Path) -> Iterator[Result]:
     problems: dict[str, str | None] = {}
     for case in wanted:
-        folder = scratch / case.name
+        folder = scratch / case.folder
         try:
             folder.mkdir()
-            names = _save(case, folder / "model", dynamic=dynamic)
+            names = _save(case, folder / "model")
             sets = [dict(_stored(case, inputs, names)) for inputs, _ in case.data]
             (folder / "inputs.pickle").write_bytes(pickle.dumps(sets))
         except Exception as error:
-            problems[case.name] = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            problems[case.folder] = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             (folder / "inputs.pickle").write_bytes(pickle.dumps([]))
     done = subprocess.run([sys.executable, str(LOADER), str(scratch)], capture_output=True, text=True)
     for case in wanted:
-        problem = problems.get(case.name)
-        path = scratch / case.name / "outputs.pickle"
+        problem = problems.get(case.folder)
+        path = scratch / case.folder / "outputs.pickle"
         if problem is None:
             problem = (
                 _compared(case, pickle.loads(path.read_bytes())) if path.exists() else f"died: {done.stderr[-200:]}"
             )
-        yield Result(case.name, case.domain, case.kind, problem)
+        yield Result(case.name, case.domain, case.kind, case.mode, problem)
 
 
-def _save(case: Case, folder: Path, *, dynamic: bool) -> dict[str, str]:
+def _save(case: Case, folder: Path) -> dict[str, str]:
     from mlconvert.tensorflow.saving import save
     from mlconvert.tensorflow.support import missing_operators
 
     missing = missing_operators(case.model)
     if missing:
         raise NotImplementedError(f"no lowering: {', '.join(sorted(missing))}")
-    signature = Signature(_specs(case.model.graph.input, case, dynamic), _specs(case.model.graph.output, case, dynamic))
+    signature = Signature(_specs(case.model.graph.input, case), _specs(case.model.graph.output, case))
     return save(case.model, signature, folder, read=numpy_helper.to_array, entries={})
 
 
-def _specs(values: Any, case: Case, dynamic: bool) -> tuple[TensorSpec, ...]:
+def _specs(values: Any, case: Case) -> tuple[TensorSpec, ...]:
     held = {tensor.name for tensor in case.model.graph.initializer}
     specs = []
     for value in values:
@@ -167,7 +178,10 @@ def _specs(values: Any, case: Case, dynamic: bool) -> tuple[TensorSpec, ...]:
         tensor = value.type.tensor_type
         kind = TensorProto.DataType.Name(tensor.elem_type)
         dtype = "string" if kind == "STRING" else onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
-        lengths = [None if dynamic or not dim.HasField("dim_value") else dim.dim_value for dim in tensor.shape.dim]
+        lengths = [
+            None if case.mode == "dynamic" or not dim.HasField("dim_value") else dim.dim_value
+            for dim in tensor.shape.dim
+        ]
         specs.append(TensorSpec(value.name, dtype, tuple(lengths)))
     return tuple(specs)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlconvert.deployment.description import (
+from mlconvert.deployment.triton.description import (
     described,
     newest_release,
     server_arguments,
@@ -82,10 +82,10 @@ def test_names_that_no_host_can_have(repository, name):
 
 @given(st.text(max_size=45))
 def test_a_name_is_a_host_name_or_an_error(name):
-    from mlconvert.deployment.description import _checked_name
+    from mlconvert.deployment.names import checked_name
 
     try:
-        chosen = _checked_name(name, None)  # type: ignore[arg-type]
+        chosen = checked_name(name, None, example="x")  # type: ignore[arg-type]
     except UsageError:
         return
     assert chosen == name

@@ -19,14 +19,17 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from mlconvert.deployment import compose, kubernetes
-from mlconvert.deployment.description import described
+from mlconvert.deployment import target_named, tf_serving
+from mlconvert.deployment.triton import compose, kubernetes
+from mlconvert.deployment.triton.description import described
 from mlconvert.errors import UsageError
 
 GOLDEN = Path(__file__).parent / "golden"
 RELEASES = ("1.30", "1.34", "1.37")  # of Kubernetes
 NEEDS = {"forecast": "# made by mlconvert\nnumpy==2.4.6\nstatsmodels==0.15.0\n"}
 IMAGE = "registry.example/triton:1"
+
+CUDA = "tensorflow/serving:2.21.0-gpu"
 
 # name -> (models, target, options, image)
 CASES: dict[str, tuple[tuple[str, ...], str, dict[str, Any], str | None]] = {
@@ -42,20 +45,47 @@ CASES: dict[str, tuple[tuple[str, ...], str, dict[str, Any], str | None]] = {
     ),
     "kubernetes-python": (("forecast",), "kubernetes", {"queue_ms": 5, "cpus": 0.5, "temporary_gib": 0.5}, IMAGE),
 }
+METRICS = "enable: true"
+# name -> (the repository's, target, options, image)
+TF_SERVING: dict[str, tuple[dict[str, Any], str, dict[str, Any], str | None]] = {
+    "tf-serving-compose": ({}, "compose", {}, None),
+    "tf-serving-compose-all": (
+        {"monitoring": f'{METRICS} path: "/metrics"', "batching": True, "mount": "/srv/models"},
+        "compose",
+        {"prometheus": True, "cpus": 1.5, "gpus": 1, "poll_seconds": 0},
+        CUDA,
+    ),
+    "tf-serving-kubernetes": ({}, "kubernetes", {}, None),
+    "tf-serving-kubernetes-all": (
+        {"monitoring": METRICS, "batching": True, "mount": "/srv/models"},
+        "kubernetes",
+        {"namespace": "serving", "request_ms": 40, "prometheus_release": "kps", "exit_timeout": 60, "gpus": 2},
+        CUDA,
+    ),
+}
 
 
-@pytest.fixture(params=list(CASES))
+@pytest.fixture(params=[*CASES, *TF_SERVING])
 def case(request) -> str:
     return request.param
 
 
 @pytest.fixture
-def written(case, repository, tmp_path) -> dict[str, str]:
-    models, target, options, image = CASES[case]
-    root = repository(*models, requirements=NEEDS)
-    deployment = described(root, name="triton", release="26.06", image=image)
-    module = compose if target == "compose" else kubernetes
-    found = module.files(deployment, tmp_path / "deploy", **options)
+def written(case, repository, served, tmp_path) -> dict[str, str]:
+    """The files of a deployment that is named `server`."""
+    folder = tmp_path / "deploy"
+    if case in CASES:
+        models, name, options, image = CASES[case]
+        deployment: Any = described(
+            repository(*models, requirements=NEEDS), name="triton", release="26.06", image=image
+        )
+        module = target_named(name, "triton").load()
+    else:
+        made, name, options, image = TF_SERVING[case]
+        root = served("churn", "price", **made)
+        deployment = tf_serving.looked_at(root, name="tf-serving", release=None, image=image)
+        module = target_named(name, "tf-serving").load()
+    found = module.files(deployment, folder, **options)
     assert set(found) <= set(module.FILES)
     return found
 
@@ -74,7 +104,7 @@ def test_golden(case, written):
 
 
 def test_no_golden_file_is_left_over():
-    assert sorted(path.stem for path in GOLDEN.iterdir()) == sorted(CASES)
+    assert sorted(path.stem for path in GOLDEN.iterdir()) == sorted({*CASES, *TF_SERVING})
 
 
 # --- the schemas ---
@@ -135,7 +165,7 @@ def test_compose_is_closed(written):
     data = documents(written).get("compose.yaml")
     if data is None:
         return
-    assert data["networks"] == {"inference": {"name": "triton-inference", "internal": True}}
+    assert data["networks"] == {"inference": {"name": f"{data['name']}-inference", "internal": True}}
     for service in data["services"].values():
         assert service.keys().isdisjoint(OPENINGS)
         assert service["networks"] == ["inference"]
@@ -165,7 +195,8 @@ def test_kubernetes_is_restricted(written):
         assert spec["securityContext"]["runAsNonRoot"] is True
         assert spec["securityContext"]["runAsUser"] > 0
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-        assert {key for volume in spec["volumes"] for key in volume} <= {"name", "persistentVolumeClaim", "emptyDir"}
+        kinds = {"name", "persistentVolumeClaim", "emptyDir"} | ({"configMap"} if name == "fill/pod.yaml" else set())
+        assert {key for volume in spec["volumes"] for key in volume} <= kinds
         (container,) = spec["containers"]
         context = container["securityContext"]
         assert context == {
@@ -200,22 +231,29 @@ def test_the_selectors_meet(written):
         key = "podSelector" if name == "network-policy" else "selector"
         assert found[f"{name}.yaml"]["spec"][key]["matchLabels"] == labels
     assert found["service.yaml"]["metadata"]["labels"] == labels
-    assert found["monitoring/service-monitor.yaml"]["spec"]["selector"]["matchLabels"] == labels
-    ports = {port["name"] for port in found["service.yaml"]["spec"]["ports"]}
-    assert {endpoint["port"] for endpoint in found["monitoring/service-monitor.yaml"]["spec"]["endpoints"]} <= ports
+    container = found["deployment.yaml"]["spec"]["template"]["spec"]["containers"][0]
+    ports = {port["name"] for port in container["ports"]}
+    assert {port["targetPort"] for port in found["service.yaml"]["spec"]["ports"]} == ports
+    rules = found["network-policy.yaml"]["spec"]["ingress"]
+    assert {port["port"] for rule in rules for port in rule["ports"]} == ports
+    if (monitor := found.get("monitoring/service-monitor.yaml")) is not None:
+        assert monitor["spec"]["selector"]["matchLabels"] == labels
+        assert {endpoint["port"] for endpoint in monitor["spec"]["endpoints"]} <= ports
     scaler = found["autoscaler.yaml"]["spec"]
     assert scaler["scaleTargetRef"]["name"] == found["deployment.yaml"]["metadata"]["name"]
-    metric = scaler["metrics"][0]["pods"]["metric"]["name"]
-    (rule,) = found["monitoring/prometheus-adapter-values.yaml"]["rules"]["custom"]
-    assert rule["name"]["as"] == metric
+    metrics = [row["pods"]["metric"]["name"] for row in scaler["metrics"] if row["type"] == "Pods"]
+    adapter = found.get("monitoring/prometheus-adapter-values.yaml", {"rules": {"custom": []}})
+    assert [rule["name"]["as"] for rule in adapter["rules"]["custom"]] == metrics
     placed = [data["metadata"] for data in found.values() if data.get("kind", "Namespace") != "Namespace"]
     assert len({metadata.get("namespace") for metadata in placed}) == 1
     filler = found["fill/pod.yaml"]["metadata"]["labels"]
     assert not labels.items() <= filler.items(), "requests would be sent to the pod that fills the volume"
 
 
-def test_a_stop_is_given_the_time_it_takes(written):
+def test_a_stop_is_given_the_time_it_takes(case, written):
     found = documents(written)
+    if case in TF_SERVING:
+        return  # its server has no limit of its own
     if "compose.yaml" in found:
         service = found["compose.yaml"]["services"]["triton"]
         arguments, grace = service["command"], int(service["stop_grace_period"].removesuffix("s"))

@@ -57,6 +57,7 @@ def models(tmp_path_factory, trained):
         "exported-program.pt2": "digits.pt2",
         "torchscript.pt": "digits_script.pt",
         "keras.keras": "keras_mlp.keras",
+        "tflite.tflite": "digits_lite.tflite",
     }.items():
         shutil.copy(trained(fixture), folder / name)
 
@@ -151,6 +152,7 @@ NAMES = [
     "sklearn_zlib.joblib",
     "state-dict.pt",
     "state-dict_before_1.6.pt",
+    "tflite.tflite",
     "torchscript.pt",
     "xgboost.json",
     "xgboost.ubj",
@@ -284,7 +286,6 @@ def test_damaged_bytes_end_in_an_answer_or_an_error_of_ours(models, tmp_path_fac
 
 FOREIGN = {
     "model.h5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5"),
-    "model.tflite": (b"\x1c\x00\x00\x00TFL3" + bytes(100), "TensorFlow Lite"),
     "model.pmml": (b'<?xml version="1.0"?><PMML version="4.4">', "PMML"),
     "model.gguf": (b"GGUF\x03\x00\x00\x00" + bytes(50), "GGUF"),
     "model.bin": (b"binf" + bytes(50), "old binary format"),

@@ -201,6 +201,11 @@ def test_names_of_the_backend_are_paired_in_the_artifacts_order():
     assert served_names(record, served) == {"b": "INPUT__0", "a": "INPUT__1", "p": "OUTPUT__0"}
     assert served_names(record, Signature(specs("a", "b"), specs("probabilities"))) == {"p": "probabilities"}
     assert names_between(record["signature"], served)["b"] == "INPUT__0"
+    # What TensorFlow forbids in a name is told apart from what has another name.
+    forbidden = {"inputs": [{"name": "z:0"}, {"name": "/a.b"}, {"name": "1"}], "outputs": []}
+    assert names_between(forbidden, Signature(specs("a_b", "arg_1", "z_0"), ())) == {
+        "z:0": "z_0", "/a.b": "a_b", "1": "arg_1",
+    }  # fmt: skip
     # Where the numbers differ nothing is guessed: parity says what is missing.
     assert served_names(record, Signature(specs("INPUT__0"), specs("OUTPUT__0"))) == {"p": "OUTPUT__0"}
 

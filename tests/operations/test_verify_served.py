@@ -16,7 +16,7 @@ from mlconvert.formats import recognise, source_artifact, source_sha256
 from mlconvert.report import SCHEMA
 from mlconvert.serving import client as clients
 from mlconvert.serving.loading import load_model
-from mlconvert.serving.server import free_ports
+from mlconvert.serving.processes import free_ports
 
 CONFIG = """
 name: "small"

@@ -14,8 +14,7 @@ import pytest
 
 from mlconvert import records
 from mlconvert.artifact import Artifact
-from mlconvert.errors import NotVerified, RepositoryInvalid, UsageError
-from mlconvert.operations.deploy import deploy
+from mlconvert.errors import RepositoryInvalid, UsageError
 from mlconvert.operations.lint import lint_repository
 from mlconvert.repositories.tf_serving import label, publish
 from mlconvert.repositories.tf_serving.lint import lint, model_folders
@@ -375,9 +374,6 @@ def test_the_report_chooses_the_layout(models: Path) -> None:
 
 
 def test_what_is_refused(models: Path, tmp_path: Path) -> None:
-    with pytest.raises(NotVerified) as raised:
-        lint_repository(str(models), serve=True)
-    assert "docker run" in (raised.value.hint or "")
     with pytest.raises(UsageError, match="no model 'x'"):
         lint(models, names=["x"])
     with pytest.raises(UsageError, match="for Triton"):
@@ -388,9 +384,3 @@ def test_what_is_refused(models: Path, tmp_path: Path) -> None:
     (models / "t/config.pbtxt").write_text("")
     with pytest.raises(RepositoryInvalid, match="both"):
         lint_repository(str(models))
-
-
-def test_deploy_writes_nothing_for_it(models: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="TensorFlow Serving"):
-        deploy(models, to="compose", folder=tmp_path / "deployed")
-    assert not (tmp_path / "deployed").exists()

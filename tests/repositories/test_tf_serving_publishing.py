@@ -20,6 +20,7 @@ from mlconvert.repositories.tf_serving import label, options, publish, rollback,
 from mlconvert.repositories.tf_serving.layout import entries_in
 from mlconvert.repositories.tf_serving.saved_models import WARMUP, signatures_of
 from mlconvert.repositories.versions import Labelled
+from mlconvert.serving.tf_serving.messages import message
 from mlconvert.signature import Signature, TensorSpec
 
 GOLDEN = Path(__file__).with_name("golden") / "tf_serving"
@@ -220,6 +221,11 @@ def test_a_file_that_is_no_savedmodel(make_saved, repository: Path) -> None:
     with pytest.raises(RepositoryInvalid, match="not a SavedModel"):
         publish(source, repository, "m")
     source.path.write_bytes(b"")
+    with pytest.raises(RepositoryInvalid, match="it holds no graph"):
+        publish(source, repository, "m")
+    trained = message("SavedModel")()
+    trained.meta_graphs.add().meta_info_def.tags.append("train")
+    source.path.write_bytes(trained.SerializeToString())
     with pytest.raises(RepositoryInvalid, match="no graph with the tag 'serve'"):
         publish(source, repository, "m")
 

@@ -16,8 +16,9 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from mlconvert.errors import NotVerified, RepositoryInvalid, UsageError
 from mlconvert.repositories.tf_serving import publish, saved_models
-from mlconvert.repositories.tf_serving.warmup import crc32c, fill_tensor, tf_record, warmup
-from mlconvert.serving.tf_serving.messages import message
+from mlconvert.repositories.tf_serving.warmup import crc32c, tf_record, warmup
+from mlconvert.serving.tf_serving.messages import message, type_name
+from mlconvert.serving.tf_serving.tensor_protos import DTYPES, fill_tensor
 from mlconvert.signature import Signature, TensorSpec
 from mlconvert.tensors.rows import encode_rows
 
@@ -142,7 +143,7 @@ def test_any_array_is_the_tensor_that_the_server_reads(values: np.ndarray) -> No
     if values.dtype.kind == "U":
         assert [word.decode() for word in tensor.string_val] == values.reshape(-1).tolist()
         return
-    assert saved_models.DTYPES[tensor.dtype] == values.dtype.name
+    assert DTYPES[type_name(tensor.dtype)] == values.dtype.name
     plain = np.frombuffer(tensor.tensor_content, values.dtype.newbyteorder("="))
     assert plain.tolist() == values.reshape(-1).tolist()
 

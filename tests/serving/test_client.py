@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.server
 import json
 import socket
 import threading
@@ -20,8 +19,8 @@ from mlconvert.serving import client as clients
 from mlconvert.serving.client import connect, wait_ready
 from mlconvert.serving.described import Reshape, Served, served_model
 from mlconvert.serving.locations import is_served, parse_served
+from mlconvert.serving.processes import free_ports
 from mlconvert.serving.reasons import load_failure
-from mlconvert.serving.server import free_ports
 from mlconvert.serving.wire import NAMES, decode, encode, wire_dtype
 from mlconvert.signature import Signature, TensorSpec
 
@@ -64,39 +63,6 @@ def test_files_are_no_servers():
 # --- what listens ---
 
 
-@contextlib.contextmanager
-def listening(answers):
-    """A server that answers paths with (status, JSON), and 404 to the rest."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self):
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            status, data = answers.get(self.path, (404, {}))
-            body = data if isinstance(data, bytes) else json.dumps(data).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_POST = do_GET  # noqa: N815 - http.server's name
-
-        def log_message(self, *args):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
 LIVE = {"/v2/health/live": (200, {})}
 
 
@@ -108,7 +74,7 @@ def test_a_server_that_is_down():
         assert caught.value.exit_code == 8
 
 
-def test_what_speaks_neither_protocol(monkeypatch):
+def test_what_speaks_neither_protocol(monkeypatch, listening):
     monkeypatch.setattr(clients, "PROBE_SECONDS", 1)
     with listening({"/": (200, {})}) as address, pytest.raises(RepositoryInvalid, match="speaks neither protocol"):
         connect(f"triton://{address}")
@@ -119,7 +85,7 @@ def test_what_speaks_neither_protocol(monkeypatch):
             connect(f"triton://127.0.0.1:{mute.getsockname()[1]}")
 
 
-def test_a_server_that_is_up_and_not_ready():
+def test_a_server_that_is_up_and_not_ready(listening):
     with (
         listening({**LIVE, "/v2/health/ready": (400, {})}) as address,
         contextlib.closing(connect(f"triton://{address}")) as client,
@@ -129,7 +95,7 @@ def test_a_server_that_is_up_and_not_ready():
                 wait_ready(client, model, seconds=0.3)
 
 
-def test_a_model_that_is_loading_is_waited_for():
+def test_a_model_that_is_loading_is_waited_for(listening):
     rows = [{"name": "m", "version": "1", "state": "LOADING"}]
     answers = {**LIVE, "/v2/health/ready": (400, {}), "/v2/repository/index": (200, rows)}
     with listening(answers) as address, contextlib.closing(connect(f"triton://{address}")) as client:
@@ -139,7 +105,7 @@ def test_a_model_that_is_loading_is_waited_for():
         wait_ready(client, "m", seconds=20)
 
 
-def test_what_will_not_be_ready_is_told_at_once():
+def test_what_will_not_be_ready_is_told_at_once(listening):
     rows = [
         {"name": "m", "version": "1", "state": "UNAVAILABLE", "reason": "Internal: broken\n\nAt:\n  model.py(1): f\n"}
     ]
@@ -162,7 +128,7 @@ def test_a_server_that_hangs():
             client.server()
 
 
-def test_answers_that_are_not_the_protocol():
+def test_answers_that_are_not_the_protocol(listening):
     body = json.dumps({"outputs": [{"name": "y", "datatype": "FP32", "shape": [2], "data": [1, 2]}]}).encode()
     answers = {**LIVE, "/v2": (200, b"<html>"), "/v2/models/m/infer": (200, body), "/v2/models/n/infer": (500, b"x")}
     with listening(answers) as address, contextlib.closing(connect(f"triton://{address}")) as client:

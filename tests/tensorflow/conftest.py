@@ -134,3 +134,9 @@ def graph_agrees() -> Callable[..., Any]:
         return wanted
 
     return check
+
+
+@pytest.fixture(scope="session")
+def lowered() -> Callable[..., Any]:
+    """lowered(model, feeds): the outputs of a model by TensorFlow, with known lengths."""
+    return in_tensorflow

@@ -179,3 +179,11 @@ def test_deform_conv(agrees, group, offset_group, masked):
         "DeformConv", feeds, ("w",), group=group, offset_group=offset_group, pads=[1, 0, 2, 1], strides=[2, 2],
         dilations=[1, 1],
     )  # fmt: skip
+
+
+def test_one_channel_and_a_column_of_answers(agrees):
+    """oneDNN strides along the wrong axis here, unless it is kept from it."""
+    for kernel, pads, stride, size in (((3, 3), (0, 1, 1, 0), 2, (9, 2)), ((4, 2), (1, 0, 2, 1), 3, (7, 1))):
+        feeds = {"x": normal(3, 1, *size), "w": normal(6, 1, *kernel)}
+        for constants in ((), ("w",)):
+            agrees("Conv", feeds, constants, strides=[1, stride], pads=pads)

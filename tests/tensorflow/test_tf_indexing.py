@@ -131,3 +131,21 @@ def test_cumulative_sums(agrees):
 def test_the_axis_before_opset_13_is_where_rows_begin(agrees, op, opset):
     agrees(op, {"x": np.sin(X)}, opset=opset)
     agrees(op, {"x": np.sin(X)}, opset=opset, axis=0)
+
+
+def test_the_number_of_axes_may_be_known_at_run_time_only(graph_agrees):
+    """A Squeeze without axes of unknown lengths says nothing of how many axes are left."""
+    graph = """g (float[2, 1, 3] x, int64[2, 2] places) => (float[2, 1, 2] y, float[1, 1, 2] z) {
+      few = Squeeze(x)
+      along = GatherElements <axis = -1> (few, places)
+      across = GatherElements <axis = 0> (few, places)
+      sum = Add(along, across)
+      axis = Constant <value_ints = [1]> ()
+      wide = Unsqueeze(sum, axis)
+      same = Squeeze(wide, axis)
+      y = Unsqueeze(same, axis)
+      front = Constant <value_ints = [0]> ()
+      z = Slice(wide, front, axis, front)
+    }"""
+    x = np.arange(6, dtype=np.float32).reshape(2, 1, 3)
+    graph_agrees(graph, {"x": x, "places": np.array([[0, -1], [1, 0]])})

@@ -85,14 +85,16 @@ def label(
                 step(labelling)
         elif server is not None:
             try_out(server, change, lambda: "The labels were so before: nothing was changed.")
-        return Labelled(name, wanted.labels, frozenset(live), frozenset(was), tuple(_warnings(before, wanted, was)))
+        warnings = tuple(_warnings(before, wanted, was)) if server is None else ()
+        return Labelled(name, wanted.labels, frozenset(live), frozenset(was), warnings)
 
 
 def _warnings(before: Entry, wanted: Entry, was: Collection[int]) -> list[str]:
-    """A server keeps an old label until the version is loaded, and may unload the old version before that."""
+    """A server refuses all of models.config, new versions included, for a label that moves to what is not loaded."""
     return [
         f"'{label}' moves from version {before.labels[label]} to {number}, which was not in service: a running server "
-        f"refuses '{label}' for a moment. Where that matters, have {number} in service under another label first"
+        f"does not take that, and stays as it is. Have {number} in service first, under another label, or add --load "
+        "tfserving://HOST:PORT (its gRPC port)"
         for label, number in wanted.labels.items()
         if before.labels.get(label, number) != number and number not in was
     ]

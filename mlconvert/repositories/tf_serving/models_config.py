@@ -102,14 +102,14 @@ def read(repository: Path) -> str | None:
 def entries(text: str | None, *, where: str) -> dict[str, Entry]:
     """The entries of a models.config by the names of their models. Raises RepositoryInvalid with file and line."""
     found: dict[str, Entry] = {}
-    for row in _parsed(text, where).model_config_list.config if text else ():
+    for row in parsed(text, where=where).model_config_list.config if text else ():
         if row.name in found:
             raise RepositoryInvalid(f"{CONFIG} names the model '{row.name}' twice", where=where)
         found[row.name] = Entry(row.name, row.base_path, _policy(row), dict(sorted(row.version_labels.items())))
     return found
 
 
-def _parsed(text: str, where: str) -> Any:
+def parsed(text: str, *, where: str) -> Any:
     """The message, without what only servers with other types than ours could read."""
     from google.protobuf import text_format
 

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from mlconvert import records
 from mlconvert.artifact import Artifact
-from mlconvert.errors import RepositoryInvalid
-from mlconvert.serving.tf_serving.messages import DATA_TYPES, message
-from mlconvert.signature import Axis, Signature, TensorSpec
+from mlconvert.errors import ConversionFailed, RepositoryInvalid
+from mlconvert.readers.saved_model_files import FILE, SIGNATURE, TAG, read_saved_model, signature_of
+from mlconvert.signature import Signature
 
-MAIN = "saved_model.pb"
+MAIN = FILE
 WARMUP = "assets.extra/tf_serving_warmup_requests"  # what the server runs before it calls a version available
-TAG = "serve"
-DEFAULT = "serving_default"
+DEFAULT = SIGNATURE
 _BESIDE = ("variables", "assets")
 _ALSO = ("fingerprint.pb",)
 _SHARD = re.compile(r"(?P<stem>.+)\.data-[0-9]{5}-of-(?P<count>[0-9]{5})")
-
-DTYPES: Mapping[int, str] = {
-    DATA_TYPES[f"DT_{tensorflow}"]: dtype
-    for tensorflow, dtype in {
-        "BOOL": "bool", "INT8": "int8", "INT16": "int16", "INT32": "int32", "INT64": "int64", "UINT8": "uint8",
-        "UINT16": "uint16", "UINT32": "uint32", "UINT64": "uint64", "HALF": "float16", "BFLOAT16": "bfloat16",
-        "FLOAT": "float32", "DOUBLE": "float64", "STRING": "string",
-    }.items()
-}  # fmt: skip
 
 
 def placed_files(artifact: Artifact) -> dict[str, Path]:
@@ -81,27 +71,22 @@ def check_whole(files: Mapping[str, Path], *, where: str) -> None:
 def signatures_of(path: Path) -> dict[str, Signature]:
     """The signatures under the tag `serve` of a saved_model.pb. Raises RepositoryInvalid for a file that is none.
 
-    A tensor whose rank is not known has no signature here: neither has the signature that it is in.
+    One with a tensor that no other format has (sparse, of a type of TensorFlow's own, of an unknown rank) is left out.
     """
-    from google.protobuf.message import DecodeError
-
-    model = message("SavedModel")()
     try:
-        model.ParseFromString(path.read_bytes())
-    except DecodeError as error:
-        raise RepositoryInvalid(f"not a SavedModel: {error}", where=str(path)) from error
-    graphs = [graph for graph in model.meta_graphs if TAG in graph.meta_info_def.tags]
-    if not graphs:
+        saved = read_saved_model(path)
+    except ConversionFailed as error:
+        raise RepositoryInvalid(error.message, where=error.where, hint=error.hint) from error
+    if (TAG,) not in saved.tags:
         raise RepositoryInvalid(
             f"the SavedModel has no graph with the tag '{TAG}', which is what a server loads",
             where=str(path),
             hint="save it with tf.saved_model.save",
         )
     found = {}
-    for name, definition in sorted(graphs[0].signature_def.items()):
-        sides = [_specs(definition.inputs), _specs(definition.outputs)]
-        if None not in sides and not name.startswith("__"):
-            found[name] = Signature(*(tuple(side) for side in sides if side is not None))
+    for key in saved.signatures:
+        with contextlib.suppress(ConversionFailed):
+            found[key] = signature_of(saved, key)
     return found
 
 
@@ -113,13 +98,3 @@ def served_signature(artifact: Artifact) -> Signature | None:
     known = {(spec.name, spec.dtype) for spec in artifact.signature.inputs}
     same = known == {(spec.name, spec.dtype) for spec in found.inputs}
     return artifact.signature if same else found  # it names the axes, too
-
-
-def _specs(tensors: Mapping[str, Any]) -> list[TensorSpec] | None:
-    found = []
-    for name, info in sorted(tensors.items()):
-        if info.dtype not in DTYPES or info.tensor_shape.unknown_rank or info.WhichOneof("encoding") != "name":
-            return None
-        shape: tuple[Axis, ...] = tuple(None if dim.size < 0 else int(dim.size) for dim in info.tensor_shape.dim)
-        found.append(TensorSpec(name, DTYPES[info.dtype], shape))
-    return found

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from mlconvert.errors import MlconvertError, RepositoryInvalid, UsageError
 from mlconvert.repositories.kept_rows import inputs_of, sample
-from mlconvert.repositories.tf_serving.saved_models import DEFAULT, DTYPES
+from mlconvert.repositories.tf_serving.saved_models import DEFAULT
 from mlconvert.serving.tf_serving.messages import message
+from mlconvert.serving.tf_serving.tensor_protos import fill_tensor
 from mlconvert.signature import Signature
 
-if TYPE_CHECKING:
-    import numpy as np
-
 MOST = 1000  # records, of which the server runs no more
-_NUMBERS = {dtype: number for number, dtype in DTYPES.items()}
 
 
 def warmup(
@@ -81,23 +78,6 @@ def _requests(name: str, signature: Signature, record: Mapping[str, Any], sizes:
             for key, values in sample(kept, signature, at=at, size=size).items():
                 fill_tensor(request.inputs[key], values)
             yield log.SerializeToString(deterministic=True)
-
-
-def fill_tensor(tensor: Any, values: np.ndarray) -> None:
-    """Write an array into an empty TensorProto; strings as UTF-8."""
-    import numpy as np
-
-    text = values.dtype.kind == "U"
-    tensor.dtype = _NUMBERS["string" if text else values.dtype.name]
-    tensor.tensor_shape.SetInParent()
-    for length in values.shape:
-        tensor.tensor_shape.dim.add(size=length)
-    if text:
-        tensor.string_val.extend(word.encode() for word in values.reshape(-1).tolist())
-    elif values.dtype.name == "bfloat16":
-        tensor.tensor_content = values.view(np.uint16).astype("<u2").tobytes()
-    else:
-        tensor.tensor_content = values.astype(values.dtype.newbyteorder("<")).tobytes()
 
 
 # --- TFRecord ---

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from mlconvert.tensorflow import kernels
+from mlconvert.tensorflow import grappler, kernels
 from mlconvert.tensorflow.node import Node
 from mlconvert.tensorflow.operators import Operator
 
@@ -26,6 +26,9 @@ def _add(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     TensorFlow 2.21's optimiser takes a row added to a product of matrices, the first of them transposed, for a bias of
     the product, and then its kernel refuses it: "bias must be 1-dimensional".
     """
+    for biased, other in ((a, b), (b, a)):
+        if grappler.is_biased(biased) and grappler.is_constant(other):
+            return tf.add(grappler.fenced(biased), other)
     for row, other in ((a, b), (b, a)):
         if row.dtype in kernels.FLOATS and (other.shape.rank or 0) > 1 and _is_row(row):
             missing = row.shape.rank - other.shape.rank
@@ -36,6 +39,10 @@ def _add(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
 
 def _is_row(x: tf.Tensor) -> bool:
     return bool((x.shape.rank or 0) > 1 and x.shape[-1] is not None and all(n == 1 for n in x.shape[:-1]))
+
+
+def _larger(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    return tf.maximum(a, grappler.fenced(b))
 
 
 def _divide(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
@@ -110,13 +117,13 @@ def _variadic(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def mean(*tensors: tf.Tensor, consumed_inputs: tuple[int, ...] = ()) -> tf.Tensor:  # noqa: ARG001
     def together(*tensors: tf.Tensor) -> tf.Tensor:
-        return functools.reduce(tf.add, tensors) / len(tensors)
+        return functools.reduce(_add, tensors) / len(tensors)
 
     return kernels.widened(kernels.DOUBLES, together, *tensors)
 
 
 _BINARY = {"Add": _add, "Sub": tf.subtract, "Mul": tf.multiply, "Div": _divide}
-_VARIADIC = {"Max": tf.maximum, "Min": tf.minimum, "Sum": tf.add}
+_VARIADIC = {"Max": _larger, "Min": tf.minimum, "Sum": _add}
 
 OPERATORS: tuple[Operator, ...] = (
     *(Operator(name, 1, _binary_1(function), until=6) for name, function in _BINARY.items()),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from mlconvert.tensorflow import kernels, small_types
+from mlconvert.tensorflow import kernels, small_types, subnormals
 from mlconvert.tensorflow.element_types import of_onnx
 from mlconvert.tensorflow.operators import Operator
 
@@ -38,6 +38,8 @@ def converted(x: tf.Tensor, dtype: tf.DType, *, saturate: bool = True) -> tf.Ten
         return _read(x, dtype)
     if x.dtype in small_types.SMALL or dtype in small_types.SMALL:
         return small_types.cast(x, dtype, saturate=saturate)
+    if {x.dtype, dtype} == {tf.float32, tf.float64}:
+        return subnormals.narrowed(x) if dtype == tf.float32 else subnormals.widened(x)
     return tf.cast(x, dtype)
 
 

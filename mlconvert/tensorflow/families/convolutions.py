@@ -205,9 +205,9 @@ def q_linear_conv(
 
 
 OPERATORS: tuple[Operator, ...] = (
-    Operator("Conv", 1, conv, layout="last"),
-    Operator("ConvTranspose", 1, conv_transpose, layout="last"),
-    Operator("DeformConv", 19, deform_conv, layout="last"),
-    Operator("ConvInteger", 10, conv_integer, layout="last"),
-    Operator("QLinearConv", 10, q_linear_conv, layout="last"),
+    Operator("Conv", 1, conv, layout="last", arranges=(1,)),
+    Operator("ConvTranspose", 1, conv_transpose, layout="last", arranges=(1,)),
+    Operator("DeformConv", 19, deform_conv, layout="last", arranges=(1,)),
+    Operator("ConvInteger", 10, conv_integer, layout="last", arranges=(1,)),
+    Operator("QLinearConv", 10, q_linear_conv, layout="last", arranges=(3,)),
 )

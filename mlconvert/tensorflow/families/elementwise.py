@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from mlconvert.tensorflow import kernels
+from mlconvert.tensorflow import kernels, subnormals
 from mlconvert.tensorflow.node import Node
 from mlconvert.tensorflow.operators import Operator
 
@@ -105,8 +105,8 @@ def dropout(
 _FUNCTIONS = {
     "Neg": (tf.negative, kernels.SIGNED_NUMBERS, 1),
     "Reciprocal": (tf.math.reciprocal, kernels.FLOATS, 1),
-    "Floor": (tf.floor, kernels.FLOATS, 1),
-    "Ceil": (tf.math.ceil, kernels.FLOATS, 1),
+    "Floor": (subnormals.floor, kernels.DOUBLES, 1),
+    "Ceil": (subnormals.ceil, kernels.DOUBLES, 1),
     "Sqrt": (tf.sqrt, kernels.FLOATS, 1),
     "Exp": (tf.exp, kernels.FLOATS, 1),
     "Log": (tf.math.log, kernels.FLOATS, 1),

@@ -55,11 +55,16 @@ def non_max_suppression(
 # --- grids ---
 
 
-def affine_grid(theta: Any, size: Any, *, align_corners: int = 0, node: Node) -> Any:
+def affine_grid(theta: Any, size: Any, *, align_corners: int = 0) -> Any:
     """The places [N, …, axes] that an affine map of images takes its samples at, from -1 to 1, columns first."""
     axes = theta.shape[1] or (size.shape[0] and size.shape[0] - 2)
     if axes is None:
-        raise node.refuse("does not say how many axes its images have")
+        made = [lambda axes=axes: _affine_grid(theta, size, axes, align_corners) for axes in (2, 3)]
+        return tf.cond(tf.equal(tf.size(size), 4), *made)
+    return _affine_grid(theta, size, axes, align_corners)
+
+
+def _affine_grid(theta: tf.Tensor, size: tf.Tensor, axes: int, align_corners: int) -> tf.Tensor:
     real = wide(theta.dtype, DOUBLES)
     along = []
     for axis in range(axes - 1, -1, -1):  # x, y, z

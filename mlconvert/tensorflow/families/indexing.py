@@ -48,8 +48,30 @@ def _linear(indices: tf.Tensor, data: tf.Tensor, axis: int) -> tf.Tensor:
 
 
 def gather_elements(data: tf.Tensor, indices: tf.Tensor, *, axis: int = 0) -> tf.Tensor:
+    if data.shape.rank is None and indices.shape.rank is not None:
+        data = tf.ensure_shape(data, [None] * indices.shape.rank)
+    if data.shape.rank is None or indices.shape.rank is None:
+        return _gather_elements_of_any_rank(data, indices, axis)
     places = _linear(indices, data, axis)
     return kernels.moved(lambda x: tf.gather(tf.reshape(x, [-1]), places), data)
+
+
+def _gather_elements_of_any_rank(data: tf.Tensor, indices: tf.Tensor, axis: int) -> tf.Tensor:
+    """Row by row along the axis, which is brought to the end for it."""
+    rank = tf.rank(data)
+    place = axis % rank
+    order = tf.range(rank)
+    forth = tf.concat([order[:place], order[place + 1 :], [place]], 0)
+    lengths = tf.gather(tf.shape(indices), forth)
+    places = tf.reshape(tf.transpose(from_front(indices, tf.shape(data)[place]), forth), tf.stack([-1, lengths[-1]]))
+
+    def moved(x: tf.Tensor) -> tf.Tensor:
+        x = tf.transpose(x, forth)
+        x = tf.slice(x, tf.zeros_like(lengths), tf.concat([lengths[:-1], tf.shape(x)[-1:]], 0))
+        rows = tf.reshape(x, tf.stack([tf.shape(places)[0], tf.shape(x)[-1]]))
+        return tf.transpose(tf.reshape(tf.gather(rows, places, batch_dims=1), lengths), tf.argsort(forth))
+
+    return kernels.moved(moved, data)
 
 
 def gather_nd(data: tf.Tensor, indices: tf.Tensor, *, batch_dims: int = 0) -> tf.Tensor:

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from mlconvert.tensorflow import grappler
 from mlconvert.tensorflow.node import Node
 from mlconvert.tensorflow.operators import Operator
+from mlconvert.tensorflow.trees import key_of, keys_of
 
 ML = "ai.onnx.ml"
 _BUCKETS = 1 << 62
@@ -21,7 +23,11 @@ def array_feature_extractor(x: Any, indices: Any) -> Any:
 
 
 def binarizer(x: Any, *, threshold: float = 0.0) -> Any:
-    return tf.cast(x > tf.cast(threshold, x.dtype), x.dtype)
+    """Compared by bits: TensorFlow's comparisons take subnormal numbers for zeros."""
+    if not x.dtype.is_floating:
+        return tf.cast(x > tf.cast(threshold, x.dtype), x.dtype)
+    keys, missing = key_of(x)
+    return tf.cast((keys > keys_of(np.array(threshold, x.dtype.as_numpy_dtype))) & ~missing, x.dtype)
 
 
 def scaler(x: Any, *, offset: tuple[float, ...] = (), scale: tuple[float, ...] = ()) -> Any:
@@ -29,6 +35,25 @@ def scaler(x: Any, *, offset: tuple[float, ...] = (), scale: tuple[float, ...] =
     made = tf.cast(x, tf.float32)
     made = made - tf.constant(offset, tf.float32) if offset else made
     return made * tf.constant(scale, tf.float32) if scale else made
+
+
+def normalizer(x: Any, *, norm: str = "MAX", node: Node) -> Any:
+    """Each row divided by its largest value (not the largest without its sign), its sum of sizes or its length.
+
+    A row whose divisor is zero stays as it is.
+    """
+    if x.shape.rank not in (1, 2):
+        raise node.refuse(f"gets a tensor of shape {x.shape}: it takes [N, C] and [C]")
+    made = x if x.dtype == tf.float64 else tf.cast(x, tf.float32)
+    if norm == "MAX":
+        whole = tf.reduce_max(grappler.fenced(made), axis=-1, keepdims=True)
+    elif norm == "L1":
+        whole = tf.reduce_sum(tf.abs(made), axis=-1, keepdims=True)
+    elif norm == "L2":
+        whole = tf.sqrt(tf.reduce_sum(made * made, axis=-1, keepdims=True))
+    else:
+        raise node.refuse(f"has norm={norm!r}", "known: MAX, L1 and L2")
+    return tf.cast(tf.where(tf.equal(whole, 0), made, made / whole), tf.float32)
 
 
 def imputer(
@@ -45,8 +70,8 @@ def imputer(
     values = imputed_value_floats if is_float else imputed_value_int64s
     if not values:
         raise node.refuse(f"has no values to put into {x.dtype.name}")
-    missing = tf.cast(replaced_value_float, x.dtype) if is_float else tf.cast(replaced_value_int64, x.dtype)
-    hit = tf.math.is_nan(x) if is_float and np.isnan(replaced_value_float) else tf.equal(x, missing)
+    missing = tf.constant(replaced_value_float if is_float else replaced_value_int64, x.dtype)
+    hit = tf.equal(_codes(x), _codes(missing))
     return tf.where(hit, tf.constant(values, x.dtype), x)
 
 
@@ -71,7 +96,25 @@ def one_hot_encoder(
     return tf.cast(tf.equal(tf.cast(x, tf.int64)[..., None], tf.constant(cats_int64s, tf.int64)), tf.float32)
 
 
-# --- label encoder ---
+# --- tables ---
+
+
+def category_mapper(
+    x: Any,
+    *,
+    cats_int64s: tuple[int, ...] = (),
+    cats_strings: tuple[str, ...] = (),
+    default_int64: int = -1,
+    default_string: str = "_Unused",
+    node: Node,
+) -> Any:
+    """Strings to numbers or numbers to strings; of a key that is there twice, the last value."""
+    if not cats_strings or len(cats_int64s) != len(cats_strings):
+        raise node.refuse(f"has {len(cats_strings)} strings and {len(cats_int64s)} numbers")
+    strings, numbers = np.array(cats_strings[::-1], object), np.array(cats_int64s[::-1], np.int64)
+    if x.dtype == tf.string:
+        return _looked_up(x, strings, numbers, np.array(default_int64, np.int64))
+    return _looked_up(x, numbers, strings, np.array(default_string, object))
 
 
 def label_encoder_1(
@@ -172,10 +215,12 @@ def _codes(x: Any) -> Any:
 OPERATORS = (
     Operator("ArrayFeatureExtractor", 1, array_feature_extractor, domain=ML),
     Operator("Binarizer", 1, binarizer, domain=ML),
+    Operator("CategoryMapper", 1, category_mapper, domain=ML),
     Operator("FeatureVectorizer", 1, feature_vectorizer, domain=ML),
     Operator("Imputer", 1, imputer, domain=ML),
     Operator("LabelEncoder", 1, label_encoder_1, until=1, domain=ML),
     Operator("LabelEncoder", 2, label_encoder, domain=ML),
+    Operator("Normalizer", 1, normalizer, domain=ML),
     Operator("OneHotEncoder", 1, one_hot_encoder, domain=ML, note="not zeros=0, which stops at an unknown category"),
     Operator("Scaler", 1, scaler, domain=ML),
 )

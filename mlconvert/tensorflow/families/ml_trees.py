@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from mlconvert.tensorflow import grappler
 from mlconvert.tensorflow import trees as t
 from mlconvert.tensorflow.node import Node
 from mlconvert.tensorflow.operators import Operator
@@ -229,7 +230,7 @@ def tree_ensemble_classifier(
             judged = scores = scores + base
         elif voted is not None:  # a class that no leaf votes for is never the answer
             judged = tf.where(voted, scores, tf.fill(tf.shape(scores), tf.constant(-np.inf, scores.dtype)))
-        index, answer = tf.argmax(judged, axis=1), transformed(scores, post_transform)
+        index, answer = tf.argmax(grappler.fenced(judged), axis=1), transformed(scores, post_transform)
     return tf.gather(names, index), tf.cast(answer, tf.float32)
 
 
@@ -352,7 +353,7 @@ def _extreme(node: Node, weights: _Weights, of_trees: list[list[int]], aggregate
     (np.minimum if aggregate == "MIN" else np.maximum).at(table, (weights.leaf, weights.target), weights.weight)
 
     def finish(leaves: tf.Tensor) -> tf.Tensor:
-        found = tf.gather(node.weight("targets", table), leaves)
+        found = grappler.fenced(tf.gather(node.weight("targets", table), leaves))
         best = tf.reduce_min(found, axis=1) if aggregate == "MIN" else tf.reduce_max(found, axis=1)
         return tf.where(tf.math.is_inf(best), tf.zeros_like(best), best)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from mlconvert.tensorflow import dimensions, kernels
+from mlconvert.tensorflow import dimensions, grappler, kernels
 from mlconvert.tensorflow.node import Node
 from mlconvert.tensorflow.operators import Operator
 
@@ -19,7 +19,7 @@ def _arg(data: tf.Tensor, *, largest: bool, axis: int, keepdims: int, last: int)
     def found(x: tf.Tensor) -> tf.Tensor:
         if last:
             x = tf.reverse(x, [axis])
-        places = (tf.argmax if largest else tf.argmin)(x, axis, output_type=tf.int64)
+        places = (tf.argmax if largest else tf.argmin)(grappler.fenced(x), axis, output_type=tf.int64)
         return tf.cast(dimensions.dims(x)[axis], tf.int64) - 1 - places if last else places
 
     places = kernels.judged(kernels.NUMBERS, found, data)
@@ -86,7 +86,8 @@ def hardmax(x: tf.Tensor, *, axis: int = -1) -> tf.Tensor:
 
     def one_at(x: tf.Tensor) -> tf.Tensor:
         count = tf.cast(dimensions.dims(x)[axis], tf.int32)
-        return tf.one_hot(tf.argmax(x, axis), count, dtype=x.dtype, axis=axis if axis != x.shape.rank - 1 else -1)
+        places = tf.argmax(grappler.fenced(x), axis)
+        return tf.one_hot(places, count, dtype=x.dtype, axis=axis if axis != x.shape.rank - 1 else -1)
 
     return tf.ensure_shape(kernels.widened(kernels.FLOATS, one_at, x), x.shape)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from mlconvert.tensorflow import grappler
 from mlconvert.tensorflow.kernels import FLOATS, NUMBERS, length, widened
 from mlconvert.tensorflow.node import Node
 from mlconvert.tensorflow.operators import Operator
@@ -48,7 +49,9 @@ def _max_2d(x: tf.Tensor, windows: Sequence[Windows]) -> tf.Tensor:
             padding = [[0, 0], *(list(one.padding) for one in windows), [0, 0]]
     else:
         x = padded(x, windows, lowest(x.dtype))
-    return tf.nn.max_pool2d(x, [one.kernel for one in windows], [one.stride for one in windows], padding)
+    return tf.nn.max_pool2d(
+        grappler.fenced(x), [one.kernel for one in windows], [one.stride for one in windows], padding
+    )
 
 
 def _with_indices(x: tf.Tensor, windows: Sequence[Windows], storage_order: int) -> tuple[tf.Tensor, tf.Tensor]:
@@ -174,7 +177,7 @@ def global_average_pool(x: Any) -> Any:
 
 
 def global_max_pool(x: Any) -> Any:
-    return widened(NUMBERS, lambda x: tf.reduce_max(x, _all(x), keepdims=True), x)
+    return widened(NUMBERS, lambda x: tf.reduce_max(grappler.fenced(x), _all(x), keepdims=True), x)
 
 
 def global_lp_pool(x: Any, *, p: float = 2) -> Any:

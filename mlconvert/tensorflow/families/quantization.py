@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from mlconvert.tensorflow import kernels, small_types
+from mlconvert.tensorflow import grappler, kernels, small_types
 from mlconvert.tensorflow.node import Node
 from mlconvert.tensorflow.operators import Operator
 
@@ -113,8 +113,8 @@ def dequantize(
 
 def dynamic_quantize(x: Any) -> tuple[Any, Any, Any]:
     """To uint8, with the range of the values and 0. Where all are 0 the scale is 1, as in ONNX Runtime."""
-    low = tf.minimum(tf.reduce_min(x), tf.zeros((), x.dtype))
-    high = tf.maximum(tf.reduce_max(x), tf.zeros((), x.dtype))
+    low = tf.minimum(tf.reduce_min(grappler.fenced(x)), tf.zeros((), x.dtype))
+    high = tf.maximum(tf.reduce_max(grappler.fenced(x)), tf.zeros((), x.dtype))
     scale = tf.where(high > low, (high - low) / 255, tf.ones((), x.dtype))
     zero_point = tf.clip_by_value(tf.round(-low / scale), 0, 255)
     return saturated(tf.round(x / scale) + zero_point, tf.uint8), scale, tf.cast(zero_point, tf.uint8)

@@ -199,7 +199,7 @@ def _lstm_peepholes(
 
 
 OPERATORS = (
-    Operator("RNN", 1, rnn),
-    Operator("GRU", 1, gru),
-    Operator("LSTM", 1, lstm),
+    Operator("RNN", 1, rnn, arranges=(1, 2, 3)),
+    Operator("GRU", 1, gru, arranges=(1, 2, 3)),
+    Operator("LSTM", 1, lstm, arranges=(1, 2, 3, 7)),
 )

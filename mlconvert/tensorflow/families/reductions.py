@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from mlconvert.tensorflow import dimensions, kernels
+from mlconvert.tensorflow import dimensions, grappler, kernels
 from mlconvert.tensorflow.operators import Operator
 
 Reduction = Callable[..., tf.Tensor]
@@ -56,11 +56,11 @@ def _by_input(reduction: Reduction, types: frozenset[tf.DType]) -> Callable[...,
 
 
 def _largest(x: tf.Tensor, axes: Any, keepdims: bool) -> tf.Tensor:
-    return tf.cast(tf.reduce_max(x, axes, keepdims), x.dtype)
+    return tf.cast(tf.reduce_max(grappler.fenced(x), axes, keepdims), x.dtype)
 
 
 def _smallest(x: tf.Tensor, axes: Any, keepdims: bool) -> tf.Tensor:
-    return tf.cast(tf.reduce_min(x, axes, keepdims), x.dtype)
+    return tf.cast(tf.reduce_min(grappler.fenced(x), axes, keepdims), x.dtype)
 
 
 def _l1(x: tf.Tensor, axes: Any, keepdims: bool) -> tf.Tensor:
@@ -123,10 +123,13 @@ _REDUCTIONS: dict[str, tuple[Reduction, frozenset[tf.DType], int]] = {
 
 OPERATORS: tuple[Operator, ...] = (
     *(
-        Operator(name, 1, _by_attribute(reduction, types), until=since - 1)
+        Operator(name, 1, _by_attribute(reduction, types), until=since - 1, layout="axes")
         for name, (reduction, types, since) in _REDUCTIONS.items()
     ),
-    *(Operator(name, since, _by_input(reduction, types)) for name, (reduction, types, since) in _REDUCTIONS.items()),
+    *(
+        Operator(name, since, _by_input(reduction, types), layout="axes")
+        for name, (reduction, types, since) in _REDUCTIONS.items()
+    ),
     Operator("Softmax", 1, softmax_1, until=12),
     Operator("Softmax", 13, softmax, layout="axis"),
     Operator("LogSoftmax", 1, log_softmax_1, until=12),

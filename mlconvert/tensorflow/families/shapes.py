@@ -80,11 +80,12 @@ def squeeze(data: tf.Tensor, axes: tf.Tensor | None = None) -> tf.Tensor:
         if parts is not None and len(parts) == 1 and known.size == 1:
             return tf.cast(parts[0], data.dtype)
         return tf.squeeze(data, known.reshape(-1).tolist()) if known.size else tf.identity(data)
-    rank = data.shape.rank
+    rank = tf.rank(data) if data.shape.rank is None else data.shape.rank
     stays = tf.reduce_all(tf.range(rank)[:, None] != tf.cast(axes, tf.int32) % rank, axis=1)
     lengths = tf.boolean_mask(tf.shape(data), stays)
     count = axes.shape[0]
-    return tf.reshape(data, lengths if count is None else tf.ensure_shape(lengths, [rank - count]))
+    unknown = count is None or data.shape.rank is None
+    return tf.reshape(data, lengths if unknown else tf.ensure_shape(lengths, [rank - count]))
 
 
 def unsqueeze_1(data: tf.Tensor, *, axes: tuple[int, ...]) -> tf.Tensor:
@@ -94,8 +95,9 @@ def unsqueeze_1(data: tf.Tensor, *, axes: tuple[int, ...]) -> tf.Tensor:
 def unsqueeze(data: tf.Tensor, axes: tf.Tensor) -> tf.Tensor:
     axes = kernels.flat(axes)
     known = kernels.known(axes)
-    if known is None:
-        rank = data.shape.rank + (tf.size(axes) if axes.shape[0] is None else axes.shape[0])
+    if known is None or data.shape.rank is None:
+        have = tf.rank(data) if data.shape.rank is None else data.shape.rank
+        rank = have + (tf.size(axes) if axes.shape[0] is None else axes.shape[0])
         old = tf.reduce_all(tf.range(rank)[:, None] != tf.cast(axes, tf.int32) % rank, axis=1)
         places = tf.where(old)
         return tf.reshape(data, tf.tensor_scatter_nd_update(tf.ones([rank], tf.int32), places, tf.shape(data)))

@@ -32,7 +32,7 @@ def slice_10(
     rank = data.shape.rank
     first, last = dimensions.elements(starts), dimensions.elements(ends)
     stride = None if first is None else [1] * len(first) if steps is None else dimensions.elements(steps)
-    if first is None or last is None or stride is None:
+    if rank is None or first is None or last is None or stride is None:
         return _along_computed_axes(data, starts, ends, axes, steps)
     along = list(range(len(first))) if axes is None else kernels.known(axes)
     if along is None:
@@ -57,14 +57,14 @@ def slice_10(
 def _along_computed_axes(
     data: tf.Tensor, starts: tf.Tensor, ends: tf.Tensor, axes: Any, steps: tf.Tensor | None
 ) -> tf.Tensor:
-    rank = data.shape.rank
+    rank = tf.cast(tf.rank(data), tf.int64) if data.shape.rank is None else data.shape.rank
     axes = tf.range(tf.size(starts)) if axes is None else axes
     places = (tf.cast(axes, tf.int64) % rank)[:, None]
     starts, ends = tf.cast(starts, tf.int64), tf.cast(ends, tf.int64)
     steps = tf.ones_like(starts) if steps is None else tf.cast(steps, tf.int64)
-    begin = tf.tensor_scatter_nd_update(tf.zeros([rank], tf.int64), places, starts)
+    begin = tf.tensor_scatter_nd_update(tf.fill([rank], tf.constant(0, tf.int64)), places, starts)
     end = tf.tensor_scatter_nd_update(tf.fill([rank], tf.constant(_FAR, tf.int64)), places, ends)
-    step = tf.tensor_scatter_nd_update(tf.ones([rank], tf.int64), places, steps)
+    step = tf.tensor_scatter_nd_update(tf.fill([rank], tf.constant(1, tf.int64)), places, steps)
     return kernels.moved(lambda x: tf.strided_slice(x, begin, end, step), data)
 
 

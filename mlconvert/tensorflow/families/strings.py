@@ -120,14 +120,13 @@ def _changed(words: tf.Tensor, *, lower: bool) -> tf.Tensor:
 @functools.cache
 def _pairs(*, lower: bool) -> tuple[list[int], list[int]]:
     """The characters that have another case, ascending, and what they become: Unicode's simple mappings."""
-    of = _lower if lower else _upper
-    pairs = [(code, ord(of(chr(code)))) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000]
-    changed = [pair for pair in pairs if pair[0] != pair[1]]
+    every = [chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000]
+    if lower:
+        pairs = {one: one.lower()[0] for one in every if one.lower() != one}  # only İ becomes two: an i and a dot above
+    else:
+        pairs = {one: _upper(one) for one in every if one.upper() != one}
+    changed = [(ord(one), ord(other)) for one, other in pairs.items() if one != other]
     return [first for first, _ in changed], [other for _, other in changed]
-
-
-def _lower(character: str) -> str:
-    return character.lower()[0]  # only İ becomes two: an i and a dot above
 
 
 def _upper(character: str) -> str:

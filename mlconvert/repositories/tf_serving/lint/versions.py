@@ -12,6 +12,7 @@ from mlconvert.repositories.findings import Finding
 from mlconvert.repositories.tf_serving.lint.model import ServedModel
 from mlconvert.repositories.tf_serving.saved_models import MAIN, check_whole
 from mlconvert.repositories.versions import VersionFolder, model_files
+from mlconvert.serving.tf_serving.json_tensors import REST_TYPES
 
 # Operators of TensorFlow's Python package, or of a TensorRT, that no stock server has.
 FOREIGN = {
@@ -21,11 +22,6 @@ FOREIGN = {
     "TRTEngineOp": "it needs the TensorRT that it was built with",
     "CreateTRTResourceHandle": "it needs the TensorRT that it was built with",
     "InitializeTRTResource": "it needs the TensorRT that it was built with",
-}
-# What the server's JSON carries; gRPC carries others as well.
-_REST = {
-    *("DT_FLOAT", "DT_DOUBLE", "DT_BOOL", "DT_STRING"),
-    *(f"DT_{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)),
 }
 _NOWHERE = frozenset({"DT_RESOURCE", "DT_VARIANT", "DT_INVALID"})  # no value of these leaves a process
 
@@ -121,7 +117,7 @@ def _tensor(model: ServedModel, version: VersionFolder, tensor: SavedTensor, fie
         what = f"{tensor.dtype}: no request and no answer can hold it"
         fix = "save a signature of plain tensors"
         yield model.of_version(version, "tensor-type", what, fix, file=MAIN, field=field)
-    elif tensor.dtype not in _REST:
+    elif tensor.dtype not in REST_TYPES:
         what = f"{tensor.dtype}: the REST API cannot carry it, only gRPC can"
         place = f"{version.path.name}/{MAIN}"
         fix = "cast it to float32 in the exported function, or ask over gRPC"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlconvert.deployment.description import IMAGE, REQUIREMENTS, USER, Deployment
+from mlconvert.deployment.triton.description import IMAGE, REQUIREMENTS, USER, Deployment
 
 DOCKERFILE = "Dockerfile"
 FILES = (DOCKERFILE, REQUIREMENTS)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlconvert.errors import RepositoryInvalid, UsageError
+from mlconvert.deployment.names import checked_image, checked_name
+from mlconvert.errors import RepositoryInvalid
 from mlconvert.onnx_model.releases import TRITON, triton_runtime
 from mlconvert.repositories.triton import config as cfg
 from mlconvert.repositories.triton.layout import model_names
@@ -20,9 +20,6 @@ HTTP, GRPC, METRICS = 8000, 8001, 8002
 MOUNT = "/models"
 REQUIREMENTS = "requirements.txt"  # in the version folder of a python model
 
-_LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
-_LONGEST = 40  # leaves room for suffixes within the 63 characters of a DNS label
-_IMAGE = re.compile(r"[a-z0-9][a-zA-Z0-9._/:@-]*")
 _EXECUTABLE_TMP = ("torch_aoti", "python")  # these unpack compiled code into /tmp and load it from there
 
 
@@ -46,6 +43,10 @@ class Deployment:
     image: str
     own_image: bool  # the user named it: nothing is built
     models: tuple[ServedModel, ...]
+
+    @property
+    def lint_release(self) -> str | None:
+        return self.release
 
     @property
     def needs_gpu(self) -> bool:
@@ -80,10 +81,10 @@ def described(repository: Path, *, name: str | None, release: str | None, image:
     chosen = release or newest_release()
     _check_requirements(models, repository)
     return Deployment(
-        name=_checked_name(name, repository),
+        name=checked_name(name, repository, example="triton"),
         repository=repository,
         release=chosen,
-        image=_checked_image(image) if image else IMAGE.format(release=chosen),
+        image=checked_image(image) if image else IMAGE.format(release=chosen),
         own_image=image is not None,
         models=models,
     )
@@ -178,24 +179,3 @@ def _check_requirements(models: Iterable[ServedModel], repository: Path) -> None
                     where=str(repository),
                     hint="convert one of the two again in the other's environment, or serve them from two repositories",
                 )
-
-
-def _checked_name(name: str | None, repository: Path) -> str:
-    chosen = name if name is not None else re.sub(r"[^a-z0-9]+", "-", repository.resolve().name.lower()).strip("-")
-    if _LABEL.fullmatch(chosen) and len(chosen) <= _LONGEST:
-        return chosen
-    raise UsageError(
-        f"{chosen!r} cannot be a deployment's name: it becomes a host's name (lower case letters, digits and '-', "
-        f"a letter first, at most {_LONGEST} characters)",
-        hint="--name triton",
-    )
-
-
-def _checked_image(image: str) -> str:
-    if not _IMAGE.fullmatch(image):
-        raise UsageError(f"{image!r} is not an image", hint="--image REGISTRY/NAME:TAG")
-    tag = image.rsplit("/", 1)[-1]
-    if "@sha256:" not in image and (":" not in tag or tag.endswith((":latest", ":"))):
-        what = f"the image {image} is not pinned: what runs would change without anybody saying so"
-        raise UsageError(what, hint="name a tag or a digest: --image REGISTRY/NAME:TAG")
-    return image

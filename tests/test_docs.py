@@ -398,10 +398,10 @@ def test_readme_lists_all_extras():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = set(project["optional-dependencies"]) - {"dev", "fixtures"}
     install = next(block for block in BLOCKS if block.page == README and "pip install" in block.text)
-    assert set(re.findall(r"'\.\[(\w+)\]'", install.text)) == extras
+    assert set(re.findall(r"'\.\[([\w-]+)\]'", install.text)) == extras
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
-        for listed in re.findall(r"pip install '(?:\.|mlconvert)\[([\w,]+)\]'", text):
+        for listed in re.findall(r"pip install '(?:\.|mlconvert)\[([\w,-]+)\]'", text):
             assert set(listed.split(",")) <= extras, f"{page}: {listed}"
     assert project["requires-python"] == ">=3.11"
     assert "Python >= 3.11" in SPLIT[README][1]

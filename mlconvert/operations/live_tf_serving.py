@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mlconvert.serving.tf_serving.client import Client, VersionStatus
 
 POLL_SECONDS = 0.05
-STALE_SECONDS = 10.0  # after which an old failure of a version counts as a new one
+STALE_SECONDS = 10.0  # after which what the server says of a version counts, though it may be of an earlier change
 _IN_USE = ("START", "LOADING", "AVAILABLE", "UNLOADING")
 _POLLING = (
     "start the server with --model_config_file_poll_wait_seconds, or give its gRPC port: there it is told at once"
@@ -206,8 +206,13 @@ class LiveTfServing:
         self._until(available, otherwise, _RETRIES if self._client.protocol == "grpc" else _POLLING)
 
     def _wait_until_gone(self, name: str, numbers: Collection[int]) -> None:
+        begun = time.monotonic()
+
         def gone() -> bool:
-            return not _in_state(self._client.status(name), _IN_USE) & set(numbers)
+            rows = self._client.status(name)
+            # One that it tries to load, out of a folder that is gone, it may try for minutes, and in vain.
+            wanted = ("AVAILABLE", "LOADING") if time.monotonic() - begun < STALE_SECONDS else ("AVAILABLE",)
+            return not _in_state(rows, wanted) & set(numbers)
 
         if numbers:
             self._until(gone, lambda: f"version {listed(numbers)} of '{name}' is in service still", _POLLING)

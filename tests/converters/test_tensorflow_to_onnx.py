@@ -155,6 +155,39 @@ def test_a_model_that_keras_exported(tmp_path):
     np.testing.assert_allclose(told, model(rows), rtol=1e-5, atol=1e-6)
 
 
+def test_strings_and_tables_of_every_kind(tmp_path):
+    def table(keys: Any, values: Any, default: Any) -> Any:
+        pairs = tf.lookup.KeyValueTensorInitializer(tf.constant(keys), tf.constant(values))
+        return tf.lookup.StaticHashTable(pairs, default)
+
+    module = tf.Module()
+    module.numbers = table(["rain", "föhn"], np.array([7, 9]), -1)
+    module.words = table(np.array([7, 9]), ["wet", "warm"], "?")
+    module.moved = table(np.array([7, 9]), np.array([70, 90]), 0)
+    module.small = table(np.array([7, 9], np.int32), np.array([0.5, 1.5], np.float32), 2.5)
+
+    def serve(word: Any) -> dict[str, Any]:
+        number = module.numbers.lookup(word)
+        small = module.small.lookup(tf.cast(number, tf.int32))
+        return {
+            "number": number,
+            "said": module.words.lookup(number),
+            "to": module.moved.lookup(number),
+            "small": small,
+        }
+
+    module.serve = tf.function(serve, input_signature=[tf.TensorSpec((None, None), tf.string, "word")])
+    tf.saved_model.save(module, str(tmp_path / "tables"), signatures=module.serve)
+    made = saved_model_to_onnx.convert(saved_model(tmp_path / "tables"), tmp_path / "m.onnx")
+    assert made.signature is not None
+    assert str(made.signature.inputs[0]) == "word: string[batch, word_1]"
+    told = onnx_runner.load(made).run({"word": np.array([["föhn", "rain"], ["hail", ""]])})
+    assert told["number"].tolist() == [[9, 7], [-1, -1]]
+    assert told["said"].tolist() == [["warm", "wet"], ["?", "?"]]
+    assert told["to"].tolist() == [[90, 70], [0, 0]]
+    assert told["small"].tolist() == [[1.5, 0.5], [2.5, 2.5]]
+
+
 def test_what_a_saved_model_is_refused_for(two, tmp_path):
     target = tmp_path / "m.onnx"
     with pytest.raises(ConversionFailed, match=r"no signature 'other'; it has: missing, plain, serving_default"):

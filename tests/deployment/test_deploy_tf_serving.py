@@ -278,6 +278,41 @@ def test_a_version_with_other_contents_is_refused_and_nothing_changed(served, vo
     assert files(volume) == before
 
 
+@pytest.mark.parametrize("calls", range(1, 16))
+def test_a_script_that_was_killed_is_run_again(served, volume, tmp_path, calls):
+    """Killed before any of its calls: every version there is whole, and the next run does what is left to do."""
+    root = served("churn", "price")
+    shutil.copytree(root / "churn/1", root / "churn/2")
+    assert filled(volume, root).returncode == 0
+    shutil.rmtree(root / "churn/1")
+    shutil.copytree(root / "price/1", root / "price/2")
+    (root / "models.config").write_text((root / "models.config").read_text() + "# more\n")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("mv", "rm", "mkdir", "diff"):
+        own = tools / name
+        own.write_text(
+            f'#!/bin/bash\necho >> {tools}/calls\n[ "$(wc -l < {tools}/calls)" = {calls} ] && kill -9 0\n'
+            f'exec {shutil.which(name)} "$@"\n'
+        )
+        own.chmod(0o755)
+    shutil.copytree(root, volume / ARRIVING)
+    done = subprocess.run(
+        ["bash", "-c", place_script("/nowhere"), "place.sh", volume],
+        env={**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"},
+        start_new_session=True,  # which is what is killed
+        capture_output=True,
+        timeout=20,
+    )
+    assert (done.returncode != 0) == (calls <= len((tools / "calls").read_text()))
+    for version in volume.glob("[!.]*/[0-9]*"):
+        assert (version / "saved_model.pb").is_file()
+    assert list(volume.glob("price/1")), "what the repository has never leaves"
+    shutil.rmtree(volume / ARRIVING, ignore_errors=True)  # as the pod does when it starts
+    assert filled(volume, root).returncode == 0
+    assert files(volume) == files(root)
+
+
 def test_nothing_was_copied(volume):
     done = filled(volume, None)
     assert done.returncode == 1

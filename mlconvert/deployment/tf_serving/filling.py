@@ -27,6 +27,7 @@ shopt -s nullglob
 cd "${{1:-{mount}}}"
 arriving=./{ARRIVING}
 leaving=./.leaving
+rm -rf "$leaving"
 if [ ! -e "$arriving/models.config" ]; then
   echo "there is no $PWD/{ARRIVING}/models.config: copy the repository to $PWD/{ARRIVING} first" >&2
   exit 1
@@ -54,12 +55,12 @@ for file in monitoring.config batching.config models.config; do
     mv -T "$arriving/$file" "./$file"
   fi
 done
-mkdir -p "$leaving"
 printf '%s\\n' ./*/[0-9]*/ | sort -V | while read -r path; do
   version=${{path#./}}
   version=${{version%/}}
   if [ ! -e "$arriving/$version" ]; then
-    mv -T "./$version" "$leaving/${{version//\\//-}}"
+    mkdir -p "$leaving/${{version%/*}}"
+    mv -T "./$version" "$leaving/$version"
     printf '%s: gone\\n' "$version"
   fi
 done

@@ -48,7 +48,8 @@ WITHOUT_EFFECT: Mapping[str, bool | int | str] = {
 
 # Flags of the real server that the double would have to ignore.
 NOT_HERE = (
-    "grpc_socket_path", "rest_api_enable_cors_support", "rest_api_timeout_in_ms", "ssl_config_file", "platform_config_file",
+    "grpc_socket_path", "rest_api_enable_cors_support", "rest_api_timeout_in_ms", "ssl_config_file",
+    "platform_config_file",
     "prefer_tflite_model", "num_tflite_pools", "num_tflite_interpreters_per_pool",
     "xla_cpu_compilation_enabled", "thread_pool_factory_config_file", "mixed_precision",
     "enable_per_model_batching_params", "skip_initialize_tpu",

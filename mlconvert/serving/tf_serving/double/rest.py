@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote
 
-from mlconvert.serving.tf_serving.double import json_tensors, log, tensors
+from mlconvert.serving.tf_serving.double import json_answers, json_tensors, log, tensors
 from mlconvert.serving.tf_serving.double.answers import SIGNATURE_FIELD, Answers
 from mlconvert.serving.tf_serving.double.manager import Manager
 from mlconvert.serving.tf_serving.double.status import Refused, invalid
@@ -95,7 +95,7 @@ class Rest:
             for name, tensor in inputs.items():
                 asked.inputs[name].CopyFrom(tensor)
             outputs = {name: tensors.to_array(one, name) for name, one in self._answers.predict(asked).outputs.items()}
-            text = json_tensors.write(outputs, rows=rows)
+            text = json_answers.write(outputs, rows=rows)
         except Refused as error:
             self.count(spec.name, error.code)
             raise

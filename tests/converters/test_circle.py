@@ -86,13 +86,6 @@ def test_once_around(name, tmp_path):
     around(tmp_path / "m.pt2", given, batches, axes, tmp_path)
 
 
-def test_the_digits_go_once_around(trained, tmp_path):
-    path = trained("digits.pt2")
-    with np.load(path.with_suffix(".npz")) as samples:
-        images = samples["image"]
-    around(path, "image", [images[:2], images], ("batch", 1, 8, 8), tmp_path)
-
-
 def around(source: Path, given: str, batches: list[np.ndarray], axes: tuple[Any, ...], folder: Path) -> None:
     program = Artifact("exported-program", str(source), (source,))
     (folder / "saved").mkdir()

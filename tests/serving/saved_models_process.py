@@ -1,4 +1,7 @@
-"""Run by tests as a program: `saved_models_process.py FOLDER NUMBER…` makes SavedModels of `y = 2 * x + number`."""
+"""Run by tests as a program: `saved_models_process.py FOLDER NUMBER…` makes SavedModels of `y = 2 * x + number`.
+
+0 is of float16, the others of float32.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +12,17 @@ from pathlib import Path
 def make(folder: Path, numbers: list[int]) -> None:
     import tensorflow as tf
 
-    class Numbered(tf.Module):
-        def __init__(self, number: float) -> None:
-            super().__init__()
-            self.number = tf.Variable(number)
-
-        @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32, name="x")])
-        def __call__(self, x):
-            return {"y": 2 * x + self.number}
+    def numbered(number: int) -> tf.Module:
+        dtype = tf.float32 if number else tf.float16
+        module = tf.Module()
+        module.number = tf.Variable(number, dtype=dtype)
+        spec = tf.TensorSpec([None, 4], dtype, name="x")
+        module.serve = tf.function(lambda x: {"y": 2 * x + module.number}, input_signature=[spec])
+        return module
 
     for number in numbers:
-        module = Numbered(float(number))
-        tf.saved_model.save(module, str(folder / str(number)), signatures={"serving_default": module.__call__})
+        module = numbered(number)
+        tf.saved_model.save(module, str(folder / str(number)), signatures={"serving_default": module.serve})
 
 
 if __name__ == "__main__":

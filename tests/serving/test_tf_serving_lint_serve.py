@@ -69,6 +69,7 @@ def test_what_a_server_trips_over(lint, repository, numbered_saved):
     assert run(["labels", str(repository), "a", "next=3"]) == 0
     assert run(["publish", numbered_saved(5, broken="answers"), str(repository), *words, "wrong"]) == 0
     assert run(["publish", numbered_saved(6, rows=False), str(repository), *words, "rowless"]) == 0
+    assert run(["publish", numbered_saved(0), str(repository), *words, "half"]) == 0  # which REST cannot carry
     (repository / "batching.config").write_text("max_batch_size { value: 8 } allowed_batch_sizes: 4\n")
     code, report, _ = lint()
     assert code == 8
@@ -79,13 +80,16 @@ def test_what_a_server_trips_over(lint, repository, numbered_saved):
         ("broken", "load-failed", "broken/1"),
         ("wrong", "wrong-answer", "wrong/1/record.json"),
         ("rowless", "no-rows", "rowless/1/record.json"),
+        ("half", "rest-type", "half/1/saved_model.pb"),
     }
     assert (None, "server-refuses", "batching.config") in found
     told = [one["message"] for one in report["findings"] if one["file"] == "broken/1"]
     assert told[0].startswith("the server does not load version 1: ")
     assert {(row["name"], row["version"]) for row in served(report)} == {
-        ("a", 1), ("a", 2), ("b", 1), ("wrong", 1), ("rowless", 1),
+        ("a", 1), ("a", 2), ("b", 1), ("wrong", 1), ("rowless", 1), ("half", 1),
     }  # fmt: skip
+    half = next(row for row in served(report) if row["name"] == "half")
+    assert (half["http"], half["grpc"]["ok"]) == (None, True)
 
 
 def test_a_running_server(tf_servings, numbered_saved, capsys):

@@ -132,7 +132,9 @@ def test_names_types_and_dynamic_axes_are_kept(served, trained, name):
     assert any(None in shape for _, shape in told[name]["inputs"].values())
 
 
-@pytest.mark.parametrize(("name", "most"), [("resnet18", 2), ("u_net", 2), ("mobilenet", 2), ("half", 2)])
+@pytest.mark.parametrize(
+    ("name", "most"), [("resnet18", 2), ("u_net", 2), ("mobilenet", 2), ("half", 2), ("detector", 2)]
+)
 def test_images_are_transposed_on_the_way_in_and_out_alone(served, name, most):
     _, told = served
     assert told[name]["operations"].get("Transpose", 0) <= most

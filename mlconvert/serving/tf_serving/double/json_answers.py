@@ -1,6 +1,6 @@
 """A model's answers as the JSON of REST, written as the real server writes it (json_tensor.cc).
 
-NaN, Infinity and -Infinity are tokens, beyond the standard; strings of an output whose name ends in `_bytes` are base64.
+NaN, Infinity and -Infinity are tokens, beyond the standard; strings of outputs whose names end in `_bytes` are base64.
 """
 
 from __future__ import annotations

@@ -57,7 +57,8 @@ def _convolve_2d(x: tf.Tensor, filters: tf.Tensor, windows: Sequence[Windows], g
         if done is not None:
             return done
     if filters.shape[-2] in (1, None) and groups == 1 and _may_mislead_onednn(*windows):
-        x, filters = tf.pad(x, [[0, 0]] * 3 + [[0, 1]]), tf.pad(filters, [[0, 0]] * 2 + [[0, 1], [0, 0]])
+        # Not tf.pad: the optimiser joins it with the convolution, and ends the process where filters are padded too.
+        x, filters = tf.concat([x, tf.zeros_like(x)], 3), tf.concat([filters, tf.zeros_like(filters)], 2)
     padding: Any = "VALID"
     if any(one.is_padded for one in windows):
         if all(one.is_simple for one in windows):

@@ -52,6 +52,7 @@ class Converter:
     function: str = "convert"
     uses_samples: bool = False
     precision: Precision | None = None  # what the result computes in, where the step changes that
+    hardware_bound: bool = False  # the result runs on machines like this one alone: another one makes its own
 
     @property
     def id(self) -> str:

@@ -15,7 +15,19 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import Abort, Exit, TyperException
 
-from mlconvert.cli import convert, deploy, doctor, inspect, lint, repositories, routes, samples, verify
+from mlconvert.cli import (
+    check,
+    convert,
+    deploy,
+    doctor,
+    fingerprint,
+    inspect,
+    lint,
+    repositories,
+    routes,
+    samples,
+    verify,
+)
 from mlconvert.cli import run as run_command
 from mlconvert.errors import MlconvertError, UsageError
 from mlconvert.version import __version__
@@ -37,7 +49,9 @@ COMMANDS: tuple[tuple[str, Callable[..., Any], str], ...] = (
     ("rollback", repositories.rollback, "Go back to an older version."),
     ("labels", repositories.labels, "Label versions, and serve those (A/B)."),
     ("lint", lint.lint, "Find what a server would trip over in a repository."),
+    ("check", check.check, "Tell whether it will run on a machine's hardware."),
     ("deploy", deploy.deploy, "Write files that start a server for a repository."),
+    ("fingerprint", fingerprint.fingerprint, "Show the hardware that an engine would be bound to."),
 )
 
 

@@ -134,12 +134,23 @@ CONVERTERS: tuple[Converter, ...] = (
     ),
     # --- to native code ---
     Converter(
+        "onnx",
+        "tensorrt",
+        "tensorrt",
+        "mlconvert.converters.onnx_to_tensorrt",
+        (p.ONNX, p.TENSORRT),
+        title="an engine for this machine's GPU and TensorRT",
+        uses_samples=True,
+        hardware_bound=True,
+    ),
+    Converter(
         "exported-program",
         "aotinductor",
         "aotinductor",
         "mlconvert.converters.exported_program_to_aotinductor",
         (p.TORCH,),
         title="native code for this kind of processor (AOTInductor)",
+        hardware_bound=True,
     ),
     # --- to what PyTorch runs without the user's code ---
     Converter(
@@ -267,6 +278,25 @@ CONVERTERS: tuple[Converter, ...] = (
         "mlconvert.converters.onnx_lower",
         (p.ONNX, p.ONNXRUNTIME),
         title="an older opset and IR version, for an older server",
+    ),
+    Converter(
+        "onnx",
+        "onnx",
+        "mixed-float16",
+        "mlconvert.converters.onnx_mixed_float16",
+        (p.ONNX, p.ONNXRUNTIME),
+        title="float16, but for what overflows on the samples",
+        uses_samples=True,
+        precision="float16",
+    ),
+    Converter(
+        "onnx",
+        "onnx",
+        "onnxruntime",
+        "mlconvert.converters.onnx_onnxruntime",
+        (p.ONNX, p.ONNXRUNTIME),
+        title="optimised by ONNX Runtime for this kind of processor alone",
+        hardware_bound=True,
     ),
     Converter(
         "onnx",

@@ -11,7 +11,7 @@ import platform
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from mlconvert.artifact import Artifact
 from mlconvert.errors import ConversionFailed, HardwareMismatch, MissingPackage
@@ -49,6 +49,7 @@ def convert(
 def _compile(source: Artifact, target: Path, folder: Path, *, device: str, max_autotune: bool) -> Artifact:
     import torch
 
+    from mlconvert.hardware.fingerprint import as_json, take
     from mlconvert.readers.aoti_packages import KEY, built_for, package_metadata
     from mlconvert.readers.torch_archives import load_exported_program, quiet_torch
     from mlconvert.readers.torch_export import short_reason
@@ -62,8 +63,13 @@ def _compile(source: Artifact, target: Path, folder: Path, *, device: str, max_a
         program = _on_cuda(program)
     placed = Signature(_placed("INPUT", named.inputs), _placed("OUTPUT", named.outputs))
     staged = folder / "model.pt2"  # the folder inside of the archive is named after the file
+    hardware: dict[str, Any] = {"kind": "aotinductor", "device": device}
+    if device == "cuda":
+        hardware["gpu"] = torch.cuda.current_device()
+    machine = as_json(take())
+    note = {"signature": placed.as_json(), "torch": torch.__version__, "hardware": hardware, "fingerprint": machine}
     settings = {
-        "aot_inductor.metadata": {KEY: json.dumps({"signature": placed.as_json(), "torch": torch.__version__})},
+        "aot_inductor.metadata": {KEY: json.dumps(note)},
         "aot_inductor.precompile_headers": False,  # they are for the next compilation
         "cpp_cache_precompile_headers": False,
         "max_autotune": max_autotune,
@@ -77,7 +83,7 @@ def _compile(source: Artifact, target: Path, folder: Path, *, device: str, max_a
         what = f"AOTInductor cannot compile the model: {short_reason([error])}"
         raise ConversionFailed(what, where=where, hint="serve it as ONNX, or as TorchScript") from error
     staged.replace(target)
-    facts = built_for(package_metadata(target), torch.__version__)
+    facts = built_for(package_metadata(target), torch.__version__) | {"hardware": hardware, "fingerprint": machine}
     old_new = zip((*named.inputs, *named.outputs), (*placed.inputs, *placed.outputs), strict=True)
     renamed = {old.name: new.name for old, new in old_new if old.name != new.name}
     # Loading a package runs its code: this one we made ourselves.

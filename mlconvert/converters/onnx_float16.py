@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     import onnx
 
 LARGEST = 65504.0  # float16's largest finite value
+_MADE_NARROW = re.compile(r"^graph_input_cast|_cast_to_fp16_node$")  # the tool's own names for its casts
+_MADE_WIDE = re.compile(r"^graph_output_cast|_cast_to_fp32_node$")
 
 
 def convert(
@@ -44,6 +47,7 @@ def convert(
         raise ConversionFailed(what, where=source.location)
     load_weights(model, source.path)
     wide = _beyond_range(model)
+    there = {node.name for node in model.graph.node}
     try:
         with contained(target):
             model = float16.convert_float_to_float16(
@@ -61,6 +65,7 @@ def convert(
         what = f"values beyond float16's range (65504) in {names}"
         hint = "keep the nodes that use them in float32 (keep_nodes), or cut the values off (clamp=yes)"
         raise ConversionFailed(what, where=source.location, hint=hint)
+    _join_kept(model.graph, there)
     sort_nodes(model.graph)  # the tool appends its casts at the end
     facts = {"clamped": sorted(converted)} if converted else {}
     return write_pass(model, target, before, "ONNX Runtime's float16 tool", dtypes=keep_io_types, facts=facts)
@@ -76,6 +81,44 @@ def _converts(model: onnx.ModelProto, kept: set[str]) -> Iterator[bool]:
             continue
         # A value that no type is known of may be float32: the tool decides.
         yield any(types.get(name) in (onnx.TensorProto.FLOAT, None) for name in (*node.input, *node.output) if name)
+
+
+def _join_kept(graph: onnx.GraphProto, there: set[str]) -> None:
+    """Hand what a node that stays float32 gives to the next such node as it is, in place.
+
+    The tool casts it to float16 and back between them, where it may overflow. `there`: nodes that are not the tool's.
+    """
+    casts = [node for node in graph.node if node.op_type == "Cast" and node.name not in there]
+    narrowing = {node.output[0]: node for node in casts if _MADE_NARROW.search(node.name)}
+    given = {value.name for value in graph.output}
+    joined = {}
+    for node in casts:
+        before = narrowing.get(node.input[0]) if _MADE_WIDE.search(node.name) else None
+        if before is None:
+            continue
+        if node.output[0] in given:  # it keeps its name
+            node.op_type, node.input[0] = "Identity", before.input[0]
+            node.ClearField("attribute")
+        else:
+            joined[node.output[0]] = before.input[0]
+            graph.node.remove(node)
+    for inner in _with_inner(graph):
+        for node in inner.node:
+            for place, name in enumerate(node.input):
+                node.input[place] = joined.get(name, name)
+    used = given | {name for inner in _with_inner(graph) for node in inner.node for name in node.input}
+    used |= {value.name for inner in _with_inner(graph) for value in inner.output}
+    for name, node in narrowing.items():
+        if name not in used:
+            graph.node.remove(node)
+
+
+def _with_inner(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (*((attribute.g,) if attribute.HasField("g") else ()), *attribute.graphs):
+                yield from _with_inner(inner)
 
 
 def _tensors(model: onnx.ModelProto) -> Iterator[tuple[str, onnx.TensorProto]]:

@@ -30,6 +30,7 @@ def convert(
         Literal["int8", "uint8"], "the type of activations; uint8 suits x86 CPUs without VNNI"
     ] = "int8",
     symmetric: Annotated[bool, "activations around zero, as TensorRT wants them"] = False,
+    quantize_bias: Annotated[bool, "biases as int32, too; TensorRT wants them as they are"] = True,
     reduce_range: Annotated[bool, "7-bit weights, for CPUs without VNNI"] = False,
     rows: Annotated[int, "at most this many rows of the samples are used"] = 512,
     operators: Annotated[tuple[str, ...], "only these operators; by default all that can be quantised"] = (),
@@ -64,7 +65,7 @@ def convert(
                 use_external_data_format=True,
                 calibrate_method=methods[method],
                 # Not CalibMaxIntermediateOutputs: at that count ONNX Runtime 1.32 forgets what it has collected.
-                extra_options={"ActivationSymmetric": symmetric},
+                extra_options={"ActivationSymmetric": symmetric, "QuantizeBias": quantize_bias},
             )
         except Exception as error:
             raise ConversionFailed(f"ONNX Runtime's quantize_static failed: {error}", where=source.location) from error

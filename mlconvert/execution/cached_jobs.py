@@ -173,6 +173,14 @@ def _module_sha256(name: str) -> str:
 
 
 @once
+def machine_digest() -> str:
+    """The digest of this machine's hardware and drivers, which what is hardware-bound depends on."""
+    from mlconvert.hardware.fingerprint import digest, take
+
+    return digest(take())
+
+
+@once
 def own_sha256() -> str:
     """The digest of mlconvert's own code: another version of it may answer otherwise, so it is part of every key."""
     folder = Path(__file__).parents[1]

@@ -14,7 +14,7 @@ from mlconvert import records
 from mlconvert.artifact import Artifact, file_sha256
 from mlconvert.errors import MlconvertError, ParityFailed
 from mlconvert.execution import outputs
-from mlconvert.execution.cached_jobs import CachedJobs, Made, code_versions, surroundings
+from mlconvert.execution.cached_jobs import CachedJobs, Made, code_versions, machine_digest, surroundings
 from mlconvert.execution.planned_targets import PlannedTarget
 from mlconvert.execution.verification import Precise, Reference, tolerances_for, verify_artifact, why_failed
 from mlconvert.plan import PlannedStep
@@ -116,6 +116,8 @@ def _convert(
         "filename": filename,
         "versions": {**code_versions(converter), **_reader_versions(converter.target)},
     }
+    if converter.hardware_bound:
+        key["hardware"] = machine_digest()
     request = {
         "job": "convert",
         "converter": converter.id,
@@ -188,6 +190,8 @@ def record_of(
     proof: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The record of an artifact; its environment is the caller's to say."""
+    facts = dict(artifact.facts)
+    machine = facts.pop("fingerprint", None)  # of what is hardware-bound: the machine that it was built on
     files = records.described_files(artifact, digests)
     return {
         "schema": records.SCHEMA,
@@ -197,7 +201,7 @@ def record_of(
         "files": files,
         "signature": artifact.signature.as_json() if artifact.signature else None,
         "renamed": dict(artifact.renamed),
-        "facts": dict(artifact.facts),
+        "facts": facts,
         "source": source,
         "precision": precision,
         "tolerances": proof.get("tolerances"),
@@ -205,7 +209,7 @@ def record_of(
         "parity": proof.get("parity"),
         "rows": proof.get("rows"),
         "environment": None,
-        "fingerprint": None,
+        "fingerprint": machine,
         "mlconvert": __version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -6,13 +6,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from mlconvert import packages, records
-from mlconvert.errors import RepositoryInvalid, UsageError
+from mlconvert.artifact import Artifact
+from mlconvert.errors import HardwareMismatch, RepositoryInvalid, UsageError
 from mlconvert.formats import source_artifact
+from mlconvert.hardware.fingerprint import take
+from mlconvert.hardware.rules import judge_machine, own_findings
 from mlconvert.operations.live import LiveServer
 from mlconvert.operations.live_servers import WAIT_SECONDS, live_server, states_at
 from mlconvert.operations.live_tf_serving import LiveTfServing
+from mlconvert.readers.hardware_builds import build_of, refusals
 from mlconvert.registry import registry
 from mlconvert.report.contents import shown
 from mlconvert.repositories import REPOSITORIES, Repository, check_store, repository_in, repository_named
@@ -41,7 +46,8 @@ def publish(
     `load` is the URL of a running server that has to load the version and, with `verify`, to answer the rows of its
     record as its source did; else the version is taken out again.
 
-    Raises UsageError (not publishable there), RepositoryInvalid (the files changed since their record was written, or
+    Raises UsageError (not publishable there), HardwareMismatch (a server on this machine is to load what this machine
+    cannot run), RepositoryInvalid (the files changed since their record was written, or
     the server would refuse them, or did), ParityFailed and NotVerified (with `load`), MissingPackage, OutOfResources.
     """
     row = repository_named(to)
@@ -56,6 +62,7 @@ def publish(
     described, record = records.with_record(artifact)
     layout = _layout(row, place)
     _check_same(row, place)
+    elsewhere = _hardware(described, record, load)
     with live_server(load, row.name, place, wait_seconds=wait_seconds, verify=verify) as server:
         published = layout.publish(
             described,
@@ -72,6 +79,7 @@ def publish(
         "to": to,
         "repository": shown(place),
         **done,
+        "warnings": [*done["warnings"], *elsewhere],
         "path": shown(done["path"]),
         "files": [shown(path) for path in done["files"]],
         "config": {**done["config"], "path": shown(done["config"]["path"])},
@@ -186,6 +194,28 @@ def _check_same(row: Repository, place: Any) -> None:
             where=str(place),
             hint=f"choose another folder, or publish --to {there.name}",
         )
+
+
+def _hardware(artifact: Artifact, record: Mapping[str, Any] | None, load: str | None) -> list[str]:
+    """Warnings of an artifact that is bound to other hardware than this machine's, which may not be the server's.
+
+    Raises RepositoryInvalid for one that runs nowhere, HardwareMismatch where a server on this machine is to load it.
+    """
+    build = build_of(artifact.format, artifact.path, record)
+    if build is None:
+        return []
+    for found in own_findings(build):
+        if found.level == "refuse":
+            hint = "build it again, and publish what comes out"
+            raise RepositoryInvalid(f"no server loads it: {found.sentence}", where=artifact.location, hint=hint)
+    told = refusals(judge_machine(build, take()))
+    if told is None:
+        return []
+    if load is not None and urlsplit(load).hostname in ("localhost", "127.0.0.1", "::1"):
+        hint = f"mlconvert check {artifact.location} shows all that differs"
+        raise HardwareMismatch(f"this machine does not run it: {told}", where=artifact.location, hint=hint)
+    ask = f"mlconvert check {shown(artifact.location)} --on FINGERPRINT"
+    return [f"it was built for {build.described()}, and does not run on this machine; for the server's: {ask}"]
 
 
 def _answered(server: LiveServer | LiveTfServing | None, url: str | None, *numbers: int) -> dict[str, Any] | None:

@@ -45,11 +45,25 @@ def package_metadata(path: Path) -> dict[str, str]:
     return {str(key): str(value) for key, value in told.items()}
 
 
+def package_note(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """What mlconvert left in a package: its signature, and the machine that it was compiled on; empty where it did not.
+
+    Raises ConversionFailed where that is damaged.
+    """
+    try:
+        told = json.loads(metadata.get(KEY) or "{}")
+    except (ValueError, RecursionError) as error:
+        raise ConversionFailed(f"a damaged AOTInductor package: {error}") from error
+    if not isinstance(told, dict):
+        raise ConversionFailed("a damaged AOTInductor package: mlconvert's part of its metadata is no table")
+    return told
+
+
 def package_signature(path: Path) -> Signature | None:
     """The signature that mlconvert left in a package; None where another tool made it."""
-    told = package_metadata(path).get(KEY)
+    told = package_note(package_metadata(path))
     try:
-        return Signature.from_json(json.loads(told)["signature"]) if told else None
+        return Signature.from_json(told["signature"]) if told else None
     except (KeyError, TypeError, ValueError) as error:
         raise ConversionFailed(f"a damaged AOTInductor package: {error}", where=str(path)) from error
 

@@ -17,6 +17,7 @@ RUNNERS: tuple[Runner, ...] = (
     Runner("saved-model", "mlconvert.runners.saved_model", (p.TENSORFLOW,)),
     Runner("sklearn", "mlconvert.runners.sklearn", (p.SKLEARN,)),
     Runner("statsmodels", "mlconvert.runners.statsmodels", (p.STATSMODELS,)),
+    Runner("tensorrt", "mlconvert.runners.tensorrt", (p.TENSORRT,)),
     Runner("tf-serving", "mlconvert.runners.tf_serving", (p.NUMPY,)),
     Runner("tflite", "mlconvert.runners.tflite", (p.TENSORFLOW,)),
     Runner("torch", "mlconvert.runners.torch", (p.TORCH,)),

@@ -13,6 +13,7 @@ from mlconvert.artifact import Artifact
 from mlconvert.converter import Session
 from mlconvert.errors import ConversionFailed, NotVerified, UsageError
 from mlconvert.readers.aoti_packages import compiler_scratch, package_metadata, package_signature
+from mlconvert.readers.hardware_builds import require_fits
 from mlconvert.signature import Signature
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def signature(artifact: Artifact) -> Signature | None:
 
 
 def load(artifact: Artifact) -> Session:
-    """Raises UsageError for a package that is not trusted, NotVerified for one of another device or instruction set."""
+    """Raises UsageError for a package that is not trusted, HardwareMismatch for one that this machine would not run."""
     where = artifact.location
     metadata = package_metadata(artifact.path)
     known = package_signature(artifact.path)
@@ -35,6 +36,7 @@ def load(artifact: Artifact) -> Session:
     if known is None:
         what = "the package does not say what it takes: mlconvert did not make it"
         raise NotVerified(what, where=where, hint="compile the model with mlconvert: --to aotinductor")
+    require_fits(artifact)
     # torch unpacks the package, and compiles a little program that asks for the processor's instructions.
     unpacked = Path(tempfile.mkdtemp(prefix="mlconvert-aotinductor-"))
     try:

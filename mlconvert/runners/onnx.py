@@ -30,8 +30,12 @@ def load(artifact: Artifact) -> Session:
     """A session of ONNX Runtime on the CPU.
 
     Raises ConversionFailed for a file that is not a valid model (external data outside its folder included) and for
-    an output that is no tensor; NotVerified for a valid model with an operator that the CPU provider does not have.
+    an output that is no tensor; NotVerified for a valid model with an operator that the CPU provider does not have;
+    HardwareMismatch for one that was optimised for another kind of processor.
     """
+    from mlconvert.readers.hardware_builds import require_fits
+
+    require_fits(artifact)
     model = read_outline(artifact.path)
     spec = onnx_signature(model)
     session = open_session(artifact.path, external_bytes(model))

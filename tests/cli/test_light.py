@@ -15,7 +15,7 @@ HEAVY = ("catboost", "google.protobuf", "jsonschema", "lightgbm", "numpy", "onnx
 FRAMEWORKS = tuple(name for name in HEAVY if name not in ("jsonschema", "numpy", "yaml"))
 COMMANDS = (
     "convert", "run", "verify", "samples", "inspect", "routes", "doctor", "publish", "versions", "rollback",
-    "labels", "lint", "deploy",
+    "labels", "lint", "check", "deploy", "fingerprint",
 )  # fmt: skip
 
 BLOCKED = """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,9 @@ from mlconvert.artifact import Artifact
 from mlconvert.converters import exported_program_to_aotinductor as converter
 from mlconvert.errors import ConversionFailed, HardwareMismatch, MissingPackage, NotVerified, UsageError
 from mlconvert.formats import source_artifact
+from mlconvert.hardware.fingerprint import Fingerprint, from_json
+from mlconvert.readers.aoti_packages import package_metadata, package_note
+from mlconvert.readers.hardware_builds import require_fits
 from mlconvert.runners import aotinductor as runner
 from mlconvert.signature import Signature, TensorSpec
 
@@ -54,12 +58,25 @@ def test_a_program_becomes_native_code_that_answers_alike(program, tmp_path, mon
     assert made.renamed == {"x": "INPUT__0", "scale": "INPUT__1", "output_0": "OUTPUT__0", "output_1": "OUTPUT__1"}
     assert (made.facts["device"], made.trusted) == ("cpu", True)
     assert made.facts["built_for"].startswith("cpu linux ")
+    assert made.facts["hardware"] == {"kind": "aotinductor", "device": "cpu"}
+    assert package_note(package_metadata(made.path))["fingerprint"] == made.facts["fingerprint"]
 
     found = source_artifact(str(made.path))
     assert found.format == "aotinductor"  # and not an ExportedProgram, which is a .pt2 as well
     with pytest.raises(UsageError, match="native code") as caught:
         runner.load(found)
     assert "--trust" in caught.value.hint
+
+    here = from_json(made.facts["fingerprint"], where="here")
+    fewer = replace(here, host=replace(here.host, instruction_sets=("sse2",)))
+    for other, rule in (
+        (fewer, "instruction-sets"),
+        (replace(here, host=replace(here.host, architecture="riscv64")), "architecture"),
+        (replace(here, packages={"torch": "1.13.1"}), "torch-version"),
+        (replace(here, packages={}), "torch-version"),
+    ):
+        with pytest.raises(HardwareMismatch, match=f"^{rule}: "):
+            require_fits(replace(made, facts={}), on=other)  # the package itself says it
 
     session = runner.load(made)
     for rows in (1, 5):
@@ -92,12 +109,10 @@ def test_a_package_of_another_tool_is_not_guessed_at(tmp_path) -> None:
 
 
 def test_a_package_for_a_gpu_is_not_run_without_one(tmp_path, monkeypatch) -> None:
-    import torch
-
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr("mlconvert.readers.hardware_builds.take", Fingerprint)
     told = Signature((TensorSpec("INPUT__0", "float32", (1,)),), (TensorSpec("OUTPUT__0", "float32", (1,)),)).as_json()
     made = package(tmp_path / "m.pt2", {"AOTI_DEVICE_KEY": "cuda", "mlconvert": json.dumps({"signature": told})})
-    with pytest.raises(NotVerified, match="compiled for cuda, which is not here"):
+    with pytest.raises(HardwareMismatch, match=r"gpu: .*it runs on a GPU alone"):
         runner.load(made)
 
 

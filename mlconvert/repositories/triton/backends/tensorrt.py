@@ -34,6 +34,13 @@ def _engine(draft: Draft) -> None:
     draft.comments.append(
         f"A plan runs on the GPU and the TensorRT that it was built with{f': {built}' if built else ''}."
     )
+    hardware = facts.get("hardware") or {}
+    if plugins := hardware.get("plugins"):
+        within = "VERSION_COMPATIBLE" in hardware.get("flags", ())
+        how = "which are in the plan" if within else "which the server has to load: LD_PRELOAD"
+        draft.comments.append(f"It uses operators of {', '.join(plugins)}, {how}.")
+    if "STRIP_PLAN" in hardware.get("flags", ()):
+        draft.warnings.append("The plan holds no weights: refit it before the server loads it.")
     profiles = facts.get("profiles") or ()
     largest = draft.config.max_batch_size
     for number, profile in enumerate(profiles):

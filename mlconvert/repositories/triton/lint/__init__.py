@@ -2,8 +2,8 @@
 
 Every rule is a function that takes one model (`ModelFolder`) and yields findings. Rules that the server's core checks
 are in `configuration`, `tensors`, `scheduling`, `warmup` and `ensembles`; what lies on the disk is in `folders` and
-`files`; the configuration against the real model, and the model against a release, in `graphs`. A test holds all of
-them against a real server, case by case.
+`files`; the configuration against the real model, and the model against a release, in `graphs`; what is bound to
+hardware in `engines`. A test holds all of them, save these, against a real server, case by case.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from mlconvert.repositories.triton import config as cfg
 from mlconvert.repositories.triton.layout import check_repository
 from mlconvert.repositories.triton.lint import (
     configuration,
+    engines,
     ensembles,
     files,
     folders,
@@ -41,6 +42,7 @@ RULES: tuple[Callable[[ModelFolder], Iterator[Finding]], ...] = (
     *folders.RULES,
     *files.RULES,
     *graphs.RULES,
+    *engines.RULES,
 )
 
 

@@ -30,12 +30,20 @@ $(SERVER)/.installed: Makefile | $(BIN)/python
 	$(TARGET) $(SERVER)/numpy1 numpy==1.26.4 pandas==2.3.3 pytz==2025.2
 	@touch $@
 
+# NVIDIA's bindings of TensorRT, whose names and signatures a test compares with what mlconvert calls.
+BINDINGS := build/tensorrt-bindings
+
+$(BINDINGS)/.installed: Makefile | $(BIN)/python
+	$(TARGET) $(BINDINGS)/10.16.1.11 tensorrt-cu13-bindings==10.16.1.11
+	$(TARGET) $(BINDINGS)/11.4.0.106 tensorrt-cu13-bindings==11.4.0.106
+	@touch $@
+
 demo: $(VENV)/.demo
 	$(BIN)/python fixtures/make.py breast_cancer
 	$(BIN)/mlconvert run $(RECIPE) --report build/breast_cancer.md
 	@echo; echo "The repository that Triton loads as it is:"; find build/breast_cancer/repository -type f | sort
 
-test: $(VENV)/.dev $(SERVER)/.installed lint types
+test: $(VENV)/.dev $(SERVER)/.installed $(BINDINGS)/.installed lint types
 	$(BIN)/python -m pytest -n 3  # on two cores: many tests wait for a server
 
 lint: $(VENV)/.dev

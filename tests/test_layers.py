@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "mlconvert"
 LAYERS: tuple[tuple[str, str], ...] = (
     ("errors", "errors version"),
     ("models and data", "artifact formats packages records samples serving signature tensors"),
-    ("contracts", "converter"),
+    ("contracts", "converter hardware"),
     (
         "what several edges read and write alike",
         "ensembles forests onnx_model pipelines python_backend readers tensorflow",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Protocol
 
 from mlconvert.errors import RepositoryInvalid, UsageError
 from mlconvert.repositories import staging
-from mlconvert.repositories.trials import Server
+from mlconvert.repositories.trials import Change, Server, try_out
 from mlconvert.repositories.versions import VersionFolder, free_name
 
 
@@ -55,20 +56,64 @@ def bring_back(moved: list[tuple[VersionFolder, Path]]) -> None:
         goal.rename(folder.path)
 
 
-def put_aside(
-    version_folder: Path, repository: Path, name: str, work: Path, server: Server | None, *, new: bool
-) -> str:
-    """Take a version out that a server did not take; words that say where it is kept.
+class Published(Protocol):
+    """What taking a publishing back needs to know of it; `server` is None where none was asked."""
 
-    Where it may have answered somebody it is kept, and its number is not given again. A `new` one that was never
-    loaded gives its number back: a server that remembers the failure forgets it with the next.
+    @property
+    def repository(self) -> Path: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def work(self) -> Path: ...
+    @property
+    def new_model(self) -> bool: ...
+    @property
+    def new_version(self) -> bool: ...
+    @property
+    def changes(self) -> bool: ...
+    @property
+    def server(self) -> Server | None: ...
+    @property
+    def to_serve(self) -> Change: ...
+
+
+def have_it_served(publication: Published, undo: Callable[[], str]) -> None:
+    """With a server: it takes the version, or `undo` puts the repository back."""
+    server = publication.server
+    if server is None:
+        return
+    if not publication.changes and publication.number in server.before:
+        server.take(publication.to_serve)  # it served this very version before: there is nothing to take back
+    else:
+        try_out(server, publication.to_serve, undo)
+
+
+def takes_version_out(publication: Published) -> bool:
+    """Whether the version has to go.
+
+    One of an earlier publishing, which may have died before its server was asked, goes where the server can then
+    serve what it served before.
     """
-    if new and server is not None and not server.loaded:
-        version_folder.rename(work / f"failed-{version_folder.name}")
+    if publication.new_version:
+        return True
+    served = publication.server.before if publication.server else frozenset()
+    return bool(served) and served <= publication.to_serve.there - {publication.number}
+
+
+def put_aside(publication: Published, version_folder: Path) -> str:
+    """Take a version out that the server did not take; words that say where it is kept.
+
+    Where it may have answered somebody it is kept, and its number is not given again. A new one that was never loaded
+    gives its number back: a server that remembers the failure forgets it with the next.
+    """
+    if publication.new_version and publication.server is not None and not publication.server.loaded:
+        version_folder.rename(publication.work / f"failed-{version_folder.name}")
         return ""
-    away = staging.rolled_back_folder(repository, name)
+    away = staging.rolled_back_folder(publication.repository, publication.name)
     staging.make_folders(away)
     goal = free_name(away, version_folder.name)
     version_folder.rename(goal)
     staging.sync(away)
-    return f"kept in {goal}"
+    return f" (its version {publication.number} is kept in {goal})" if publication.new_model else f" (kept in {goal})"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -209,7 +209,8 @@ def record_of(model_folder: Path, number: int) -> dict[str, Any] | None:
     return records.read(path) if path else None
 
 
-def describe(folder: VersionFolder, *, live: bool, labels: tuple[str, ...] = ()) -> Version:
+def describe(folder: VersionFolder, live: Collection[int], labels: Mapping[str, int]) -> Version:
+    """The version in that folder; `live` are the numbers of those in service, `labels` lead to numbers."""
     files = model_files(folder.path)
     return Version(
         number=folder.number,
@@ -219,7 +220,7 @@ def describe(folder: VersionFolder, *, live: bool, labels: tuple[str, ...] = ())
         sha256=digest(files),
         # A rename keeps the time that the staged folder was stamped with.
         published=datetime.fromtimestamp(folder.path.stat().st_mtime, UTC),
-        live=live,
+        live=folder.number in live,
         record=record_path(folder.path),
-        labels=labels,
+        labels=tuple(label for label, number in labels.items() if number == folder.number),
     )

@@ -31,14 +31,7 @@ def versions(repository: Path, name: str) -> tuple[Version, ...]:
         entry = entries_in(repository).get(name)
         labels = entry.labels if entry else {}
         live = policy_in(repository, name).live(folder.number for folder in version_folders(model_folder))
-        return tuple(
-            describe(
-                folder,
-                live=folder.number in live,
-                labels=tuple(label for label, number in labels.items() if number == folder.number),
-            )
-            for folder in plain_versions(model_folder)
-        )
+        return tuple(describe(folder, live, labels) for folder in plain_versions(model_folder))
 
 
 def rollback(

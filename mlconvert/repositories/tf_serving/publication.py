@@ -17,10 +17,10 @@ from mlconvert.artifact import Artifact, combine_sha256
 from mlconvert.errors import MlconvertError
 from mlconvert.repositories import keeping, staging
 from mlconvert.repositories.arriving import place_record, place_version
-from mlconvert.repositories.leaving import put_aside
+from mlconvert.repositories.leaving import have_it_served, put_aside, takes_version_out
 from mlconvert.repositories.tf_serving import models_config
 from mlconvert.repositories.tf_serving.models_config import CONFIG, Entry
-from mlconvert.repositories.trials import Change, Server, try_out
+from mlconvert.repositories.trials import Change, Server
 from mlconvert.repositories.versions import PublishedVersion, version_folders
 
 
@@ -148,13 +148,7 @@ def _settle(publication: Publication) -> None:
 
 def _serve(publication: Publication) -> None:
     """With a server: it takes the version, or the repository is as it was."""
-    server = publication.server
-    if server is None:
-        return
-    if not publication.changes and publication.number in server.before:
-        server.take(publication.to_serve)  # it served this very version before: there is nothing to take back
-    else:
-        try_out(server, publication.to_serve, lambda: _undo(publication))
+    have_it_served(publication, lambda: _undo(publication))
 
 
 def _keep(publication: Publication) -> None:
@@ -211,14 +205,14 @@ def _undo(publication: Publication) -> str:
     if publication.new_model:
         out = publication.work / "undone"
         folder.rename(out)  # the model is gone at once
-        kept = _put_aside(publication, out / str(number))
+        kept = put_aside(publication, out / str(number))
         staging.sync(publication.repository)
         return f"The model was taken out of the repository again{kept}."
-    if not _takes_version_out(publication):
+    if not takes_version_out(publication):
         what = f"{CONFIG} is as it was" if publication.replaced else "Nothing was changed on the disk"
         return f"{what}: version {number} had been published before, and stays."
     newest = staging.newest_mtime_ns(folder)
-    kept = _put_aside(publication, folder / str(number))
+    kept = put_aside(publication, folder / str(number))
     staging.touch(folder, newest)
     staging.sync(folder)
     return f"Version {number} was taken out of the repository again{kept}."
@@ -240,32 +234,6 @@ def _undo_config(publication: Publication) -> None:
             path.unlink(missing_ok=True)
         else:
             models_config.put(path, content, publication.work)
-
-
-def _takes_version_out(publication: Publication) -> bool:
-    """Whether the version has to go.
-
-    One of an earlier publishing, which may have died before its server was asked, goes where the server can then
-    serve what it served before.
-    """
-    if publication.new_version:
-        return True
-    served = publication.server.before if publication.server else frozenset()
-    return bool(served) and served <= publication.to_serve.there - {publication.number}
-
-
-def _put_aside(publication: Publication, version_folder: Path) -> str:
-    kept = put_aside(
-        version_folder,
-        publication.repository,
-        publication.name,
-        publication.work,
-        publication.server,
-        new=publication.new_version,
-    )
-    if not kept:
-        return ""
-    return f" (its version {publication.number} is {kept})" if publication.new_model else f" ({kept})"
 
 
 def outcome(publication: Publication) -> PublishedVersion:

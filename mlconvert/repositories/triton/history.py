@@ -37,14 +37,7 @@ def versions(repository: Path, name: str) -> tuple[Version, ...]:
         config = config_of(model_folder)
         live = cfg.live_versions(config, [folder.number for folder in version_folders(model_folder)])
         labels = labels_of(config)
-        return tuple(
-            describe(
-                folder,
-                live=folder.number in live,
-                labels=tuple(label for label, number in labels.items() if number == folder.number),
-            )
-            for folder in plain_versions(model_folder)
-        )
+        return tuple(describe(folder, live, labels) for folder in plain_versions(model_folder))
 
 
 def rollback(

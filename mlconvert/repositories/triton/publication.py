@@ -17,8 +17,8 @@ from typing import Any, Literal
 from mlconvert.artifact import Artifact, combine_sha256
 from mlconvert.repositories import keeping, staging
 from mlconvert.repositories.arriving import place_record, place_version
-from mlconvert.repositories.leaving import put_aside
-from mlconvert.repositories.trials import Change, Server, try_out
+from mlconvert.repositories.leaving import have_it_served, put_aside, takes_version_out
+from mlconvert.repositories.trials import Change, Server
 from mlconvert.repositories.triton import config as cfg
 from mlconvert.repositories.triton.configuring import ConfigChange, drop_checksums, put_config, stale_files
 from mlconvert.repositories.triton.labels import labels_of
@@ -152,13 +152,7 @@ def _settle(publication: Publication) -> None:
 
 def _serve(publication: Publication) -> None:
     """With a server: it takes the version, or the repository is as it was."""
-    server = publication.server
-    if server is None:
-        return
-    if not publication.changes and publication.number in server.before:
-        server.take(publication.to_serve)  # it served this very version before: there is nothing to take back
-    else:
-        try_out(server, publication.to_serve, lambda: _undo(publication))
+    have_it_served(publication, lambda: _undo(publication))
 
 
 def _sweep(publication: Publication) -> None:
@@ -228,50 +222,24 @@ def _undo(publication: Publication) -> str:
     if publication.new_model:
         out = publication.work / "undone"
         folder.rename(out)  # the model is gone at once
-        kept = _put_aside(publication, out / str(number))
+        kept = put_aside(publication, out / str(number))
         staging.sync(publication.repository)
         return f"The model was taken out of the repository again{kept}."
     newest = staging.newest_mtime_ns(folder)
     if publication.config_before is not None and publication.config != "kept":
         # First: it names no checksum of a version that is about to leave. The new version fits it as well.
         put_config(folder / cfg.CONFIG, publication.config_before, publication.work, newest)
-    if not _takes_version_out(publication):
+    if not takes_version_out(publication):
         _sweep_after_undo(publication)
         what = "The configuration is the old one again" if publication.changes else "Nothing was changed on the disk"
         return f"{what}: version {number} had been published before, and stays."
     if not publication.new_version:  # another publishing added its checksums
         drop_checksums(cfg.read(folder / cfg.CONFIG), folder, [number], publication.work, newest)
-    kept = _put_aside(publication, folder / str(number))
+    kept = put_aside(publication, folder / str(number))
     _sweep_after_undo(publication)
     staging.touch(folder, newest)
     staging.sync(folder)
     return f"Version {number} was taken out of the repository again{kept}."
-
-
-def _takes_version_out(publication: Publication) -> bool:
-    """Whether the version has to go.
-
-    One of an earlier publishing, which may have died before its server was asked, goes where the server can then
-    serve what it served before.
-    """
-    if publication.new_version:
-        return True
-    served = publication.server.before if publication.server else frozenset()
-    return bool(served) and served <= publication.to_serve.there - {publication.number}
-
-
-def _put_aside(publication: Publication, version_folder: Path) -> str:
-    kept = put_aside(
-        version_folder,
-        publication.repository,
-        publication.name,
-        publication.work,
-        publication.server,
-        new=publication.new_version,
-    )
-    if not kept:
-        return ""
-    return f" (its version {publication.number} is {kept})" if publication.new_model else f" ({kept})"
 
 
 def _sweep_after_undo(publication: Publication) -> None:

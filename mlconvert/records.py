@@ -20,6 +20,8 @@ from mlconvert.signature import Signature
 
 SCHEMA = "mlconvert.record/1"
 IN_FOLDER = "record.json"
+SIGNATURE = "model.sig"  # of all files of a published version, the record included
+BESIDE = (IN_FOLDER, SIGNATURE)  # what is no file of the model
 VOLATILE = ("created", "environment", "mlconvert")  # differ between two makings of the very same thing
 
 

@@ -16,6 +16,7 @@ import typer
 from typer.exceptions import Abort, Exit, TyperException
 
 from mlconvert.cli import (
+    bom,
     check,
     convert,
     deploy,
@@ -23,6 +24,7 @@ from mlconvert.cli import (
     fingerprint,
     inspect,
     lint,
+    merge,
     repositories,
     routes,
     samples,
@@ -45,6 +47,7 @@ COMMANDS: tuple[tuple[str, Callable[..., Any], str], ...] = (
     ("routes", routes.routes, "Show what can become what, with options."),
     ("doctor", doctor.doctor, "Show which packages are there or missing."),
     ("publish", repositories.publish, "Publish an artifact as a new version."),
+    ("merge", merge.merge, "Put engines of several GPUs into one Triton model."),
     ("versions", repositories.versions, "List the versions of a published model."),
     ("rollback", repositories.rollback, "Go back to an older version."),
     ("labels", repositories.labels, "Label versions, and serve those (A/B)."),
@@ -52,6 +55,7 @@ COMMANDS: tuple[tuple[str, Callable[..., Any], str], ...] = (
     ("check", check.check, "Tell whether it will run on a machine's hardware."),
     ("deploy", deploy.deploy, "Write files that start a server for a repository."),
     ("fingerprint", fingerprint.fingerprint, "Show the hardware that an engine would be bound to."),
+    ("bom", bom.bom, "Write what an artifact was made from and with."),
 )
 
 

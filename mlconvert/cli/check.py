@@ -30,6 +30,15 @@ def check(
             show_default="this machine",
         ),
     ] = None,
+    config_name: Annotated[
+        str | None,
+        typer.Option(
+            "--model-config-name",
+            metavar="NAME",
+            help="What Triton is started with: models with configs/NAME.pbtxt are judged by that.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Tell before anything is loaded whether TensorRT plans and the like will run on a machine.
@@ -44,7 +53,7 @@ def check(
     """
     from mlconvert.operations.check import check_location
 
-    report = check_location(location, on=on)
+    report = check_location(location, on=on, config_name=config_name)
     if as_json:
         from mlconvert.report import to_json
 

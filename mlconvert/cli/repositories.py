@@ -45,6 +45,10 @@ def publish(
             "--keep", min=1, metavar="N", help="Remove versions beyond the newest N.", show_default="keep all"
         ),
     ] = None,
+    sign: Annotated[
+        str | None,
+        typer.Option("--sign", metavar="KEY", help="Sign it with the private key in a file.", show_default=False),
+    ] = None,
     load: Load = None,
     wait: Wait = 120.0,
     no_verify: NoVerify = False,
@@ -80,11 +84,14 @@ def publish(
         load=load,
         wait_seconds=wait,
         verify=not no_verify,
+        sign=sign,
     )
     state = "already published, unchanged" if done["unchanged"] else "published"
     typer.echo(f"{name}/{done['version']}: {state} in {repository}")
     typer.echo(f"  {done['path']}")
     typer.echo(f"  {done['config']['path']} ({done['config']['state']})")
+    if done["signed"]:
+        typer.echo(f"  signed with {sign}")
     if done["removed"]:
         typer.echo(f"  removed: version{_plural(done['removed'])} {_listed(done['removed'])}")
     _tell_served(done["server"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from typing import Annotated
 
 import typer
@@ -26,6 +28,15 @@ def verify(
     rtol: options.Rtol = None,
     atol: options.Atol = None,
     weights: options.Weights = None,
+    signature: Annotated[
+        str | None,
+        typer.Option(
+            "--signature",
+            metavar="KEY",
+            help="Only tell whether the artifact is what the owner of this public key signed.",
+            show_default=False,
+        ),
+    ] = None,
     report: options.Reports = None,
     trust: options.Trust = False,
     as_json: options.Json = False,
@@ -41,12 +52,20 @@ def verify(
     mlconvert verify build/breast_cancer/triton triton://localhost:8000/breast_cancer
 
     mlconvert verify build/breast_cancer/tf-serving tfserving://localhost:8500/breast_cancer/stable
+
+    mlconvert verify models/breast_cancer/1 --signature signing.pub
     """
     from mlconvert.api import verify_report
     from mlconvert.cli.progress import progress
     from mlconvert.cli.running import failures_reported, tell
     from mlconvert.errors import UsageError
 
+    if signature is not None:
+        given = (candidate, samples, rtol, atol, weights, report)
+        if any(value is not None for value in given) or trust:
+            what = "--signature looks at files alone: it goes with one artifact, and with --json"
+            raise UsageError(what, hint=f"mlconvert verify {reference} --signature {signature}")
+        return _verify_signature(reference, signature, as_json=as_json)
     if candidate is None and samples is not None:
         raise UsageError(
             "--samples goes with two models; one alone is tested on the rows of its record",
@@ -64,3 +83,16 @@ def verify(
             observer=observer,
         )
     return tell(outcome, report or [], as_json=as_json)
+
+
+def _verify_signature(artifact: str, key: str, *, as_json: bool) -> int:
+    from mlconvert.operations.signing import verify_signature
+
+    told = verify_signature(artifact, key)
+    if as_json:
+        sys.stdout.write(json.dumps(told, indent=1) + "\n")
+        return 0
+    count, key = len(told["files"]), told["key"]["sha256"][:16]
+    typer.echo(f"{told['artifact']}: signed with the key of {told['key']['path']}, and unchanged")
+    typer.echo(f"  {count} file{'s' if count > 1 else ''} and no other; the key's sha256 is {key}…")
+    return 0

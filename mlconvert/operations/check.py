@@ -30,18 +30,19 @@ SCHEMA = "mlconvert.check/1"
 HERE = "this machine"
 
 
-def check_location(location: str, *, on: Path | None = None) -> dict[str, Any]:
+def check_location(location: str, *, on: Path | None = None, config_name: str | None = None) -> dict[str, Any]:
     """The report on an artifact, or on every hardware-bound one of a repository; `exit_code` is 7 where one is refused.
 
     `on` is a fingerprint's file; by default this machine is looked at. Versions that the version policy does not serve
-    are judged, and do not count. Raises UsageError (no such file, an unknown format, no fingerprint), RepositoryInvalid
-    (a folder without a model).
+    are judged, and do not count. `config_name` is what the server is started with (--model-config-name): models that
+    have such a configuration are judged by it. Raises UsageError (no such file, an unknown format, no fingerprint),
+    RepositoryInvalid (a folder without a model).
     """
     machine = read_fingerprint(on) if on is not None else take()
     with _folder(location) as place:
         if place is not None:
             with staging.disk_errors("cannot read the repository", place):
-                rows, free = _repository(place, machine)
+                rows, free = _repository(place, machine, config_name)
         else:
             rows, free = _artifact(location, machine)
     verdict = worst(row["verdict"] for row in rows if row["served"])
@@ -111,13 +112,17 @@ def _models(repository: Path) -> list[str]:
     )
 
 
-def _repository(repository: Path, machine: Fingerprint) -> tuple[list[dict[str, Any]], int]:
+def _repository(
+    repository: Path, machine: Fingerprint, config_name: str | None = None
+) -> tuple[list[dict[str, Any]], int]:
     names = _models(repository)
     if not names:
         raise RepositoryInvalid("there is no model in the repository", where=str(repository))
     rows, free = [], 0
     for name in names:
-        files, more = bound_files(repository, name)
+        custom = f"configs/{config_name}.pbtxt"
+        there = config_name is not None and (repository / name / custom).is_file()
+        files, more = bound_files(repository, name, custom if there else CONFIG)
         free += more
         rows += [_row_of(file, machine) for file in files]
     return rows, free

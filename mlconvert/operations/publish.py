@@ -17,6 +17,7 @@ from mlconvert.hardware.rules import judge_machine, own_findings
 from mlconvert.operations.live import LiveServer
 from mlconvert.operations.live_servers import WAIT_SECONDS, live_server, states_at
 from mlconvert.operations.live_tf_serving import LiveTfServing
+from mlconvert.operations.signing import Signer
 from mlconvert.readers.hardware_builds import build_of, refusals
 from mlconvert.registry import registry
 from mlconvert.report.contents import shown
@@ -40,15 +41,17 @@ def publish(
     load: str | None = None,
     wait_seconds: float = WAIT_SECONDS,
     verify: bool = True,
+    sign: str | Path | None = None,
 ) -> dict[str, Any]:
     """Publish a model file, or the folder or repository version that holds one; what was done, for a report.
 
     `load` is the URL of a running server that has to load the version and, with `verify`, to answer the rows of its
-    record as its source did; else the version is taken out again.
+    record as its source did; else the version is taken out again. `sign` is the file of a private key, with which the
+    version is signed.
 
-    Raises UsageError (not publishable there), HardwareMismatch (a server on this machine is to load what this machine
-    cannot run), RepositoryInvalid (the files changed since their record was written, or
-    the server would refuse them, or did), ParityFailed and NotVerified (with `load`), MissingPackage, OutOfResources.
+    Raises UsageError (not publishable there, a key of no use), HardwareMismatch (a server on this machine is to load
+    what this machine cannot run), RepositoryInvalid (the files changed since their record was written, or the server
+    would refuse them, or did), ParityFailed and NotVerified (with `load`), MissingPackage, OutOfResources.
     """
     row = repository_named(to)
     place = located(repository)
@@ -62,6 +65,7 @@ def publish(
     described, record = records.with_record(artifact)
     layout = _layout(row, place)
     _check_same(row, place)
+    signer = Signer(sign) if sign is not None else None
     elsewhere = _hardware(described, record, load)
     with live_server(load, row.name, place, wait_seconds=wait_seconds, verify=verify) as server:
         published = layout.publish(
@@ -73,6 +77,7 @@ def publish(
             record=record,
             keep=keep,
             server=server,
+            sign=signer,
         )
     done = published.as_json()
     return {
@@ -83,6 +88,7 @@ def publish(
         "path": shown(done["path"]),
         "files": [shown(path) for path in done["files"]],
         "config": {**done["config"], "path": shown(done["config"]["path"])},
+        "signed": signer is not None,
         "verified": bool(record and record.get("parity")),
         "server": _answered(server, load, published.version),
     }

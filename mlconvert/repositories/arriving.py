@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from mlconvert import records
 from mlconvert.artifact import Artifact, file_sha256
 from mlconvert.errors import RepositoryInvalid
 from mlconvert.repositories import staging
 from mlconvert.repositories.versions import VersionFolder, model_files
+
+
+class Sign(Protocol):
+    """What signs a version with a key; `confirm` refuses one that lies there already and is not signed with it."""
+
+    def __call__(self, folder: Path) -> None: ...
+
+    def confirm(self, folder: Path) -> None: ...
+
 
 NOTHING: Mapping[str, bytes] = MappingProxyType({})
 

@@ -186,10 +186,10 @@ def free_name(folder: Path, number: str) -> Path:
 
 
 def model_files(version_folder: Path) -> dict[str, Path]:
-    """The files of a version folder without the record, by their path relative to it, in a stable order."""
+    """The files of a version folder without record and signature, by their path relative to it, in a stable order."""
     found = {}
     for path in sorted(version_folder.rglob("*")):
-        if path.is_file() and path.name != records.IN_FOLDER:
+        if path.is_file() and path.name not in records.BESIDE:
             found[path.relative_to(version_folder).as_posix()] = path
     return found
 

@@ -5,7 +5,7 @@
 The folder START is copied to PLACE/1, PLACE/2, …; in the K-th copy a child of this process makes the change and dies
 by SIGKILL right after its K-th call. The last one comes to its end. How many there are is printed.
 
-CASE is JSON: {"layout": "triton" | "tf_serving", "action": "publish" | "rollback" | "label", "name", "model",
+CASE is JSON: {"layout": "triton" | "tf_serving", "action": "publish" | "merge" | "rollback" | "label", "name", "model",
 "arguments", "server"}. `server` is null, or what a server that is made up does: "takes", "does not load", "answers
 wrongly".
 """
@@ -23,10 +23,13 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from mlconvert import records
 from mlconvert.artifact import Artifact
 from mlconvert.errors import MlconvertError, ParityFailed, RepositoryInvalid
+from mlconvert.formats import source_artifact
 from mlconvert.onnx_model.files import onnx_artifact
 from mlconvert.repositories.trials import Change
+from mlconvert.repositories.triton.fleet import Built
 
 CALLS = ("link", "mkdir", "rename", "replace", "rmdir", "unlink")
 
@@ -85,6 +88,9 @@ def act(repository: Path, case: dict[str, Any]) -> None:
     name, arguments = case["name"], case["arguments"]
     if case["action"] == "publish":
         layout.publish(artifact_of(Path(case["model"])), repository, name, server=server, **arguments)
+    elif case["action"] == "merge":
+        found = [records.with_record(source_artifact(path)) for path in case["built"]]
+        layout.merge([Built(*one) for one in found], repository, name, **arguments)
     elif case["action"] == "rollback":
         layout.rollback(repository, name, server=server, **arguments)
     else:

@@ -352,3 +352,26 @@ def test_a_syntax_error_names_the_line(models):
     lines = len(path.read_text().splitlines())
     (found,) = lint(models)
     assert (found.code, found.file) == ("config-syntax", f"m/{CONFIG}:{lines}")
+
+
+# --- engines that the server builds itself ---
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"tensorrt_engine_cache": "/var/cache/engines"}, None),
+        ({}, "built again at every load"),
+        ({"accelerator_parameters": "trt_engine_cache_path=/var/cache"}, "so its path does nothing"),
+        ({"accelerator_parameters": "trt_engine_cache_enable=1"}, "there is no path"),
+        ({"tensorrt_engine_cache": "engines"}, "is relative to"),
+        ({"tensorrt_engine_cache": "@/m/cache"}, "is in the repository"),
+    ],
+)
+def test_the_cache_of_engines(make_model, tmp_path: Path, told: dict[str, str], message: str | None) -> None:
+    repository = tmp_path / "models"
+    options = {name: value.replace("@", str(repository)) for name, value in told.items()}
+    publish(make_model(), repository, "m", options={"accelerator": "tensorrt", **options})
+    found = [one for one in lint(repository) if one.code == "engine-cache"]
+    assert [one.level for one in found] == (["warning"] if message else [])
+    assert all(message in one.message for one in found if message)

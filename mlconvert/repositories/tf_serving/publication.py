@@ -16,7 +16,7 @@ from typing import Any, Literal
 from mlconvert.artifact import Artifact, combine_sha256
 from mlconvert.errors import MlconvertError
 from mlconvert.repositories import keeping, staging
-from mlconvert.repositories.arriving import place_record, place_version
+from mlconvert.repositories.arriving import Sign, place_record, place_version
 from mlconvert.repositories.leaving import have_it_served, put_aside, takes_version_out
 from mlconvert.repositories.tf_serving import models_config
 from mlconvert.repositories.tf_serving.models_config import CONFIG, Entry
@@ -50,6 +50,7 @@ class Publication:
     keep: int | None
     server: Server | None
     to_serve: Change
+    sign: Sign | None  # writes the signature of a folder into it
     removed: list[int] = field(default_factory=list)  # what `keep` came to
     replaced: dict[str, bytes | None] = field(default_factory=dict)  # files as they were before they were replaced
 
@@ -91,6 +92,8 @@ def _stage(publication: Publication) -> None:
         published = {"options": publication.options, "live": publication.live}
         placed = publication.placed(publication.staged_version)
         place_record(publication.record, placed, publication.files, publication.digests, published)
+    if publication.sign is not None:
+        publication.sign(publication.staged_version)
 
 
 def _sync(publication: Publication) -> None:

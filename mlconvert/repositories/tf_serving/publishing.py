@@ -16,7 +16,7 @@ from mlconvert.artifact import Artifact, file_sha256
 from mlconvert.converter import check_options, options_of
 from mlconvert.errors import RepositoryInvalid, UsageError
 from mlconvert.repositories import staging
-from mlconvert.repositories.arriving import checked_record, holds
+from mlconvert.repositories.arriving import Sign, checked_record, holds
 from mlconvert.repositories.batch_axes import reasons_not_to_batch
 from mlconvert.repositories.keeping import check_keep
 from mlconvert.repositories.tf_serving import layout, models_config, server_files
@@ -46,6 +46,7 @@ def publish(
     record: Mapping[str, Any] | None = None,
     keep: int | None = None,
     server: Server | None = None,
+    sign: Sign | None = None,
     wait_seconds: float = staging.WAIT_SECONDS,
 ) -> PublishedVersion:
     """Make the artifact the next (or the given) version of model `name`, and say what was done.
@@ -54,7 +55,7 @@ def publish(
     that lies beside it. A model that is the newest version already is not published again. The model's entry in
     models.config stays as it is, unless options ask for another one; those of other models always do. With `keep`,
     versions beyond that many are removed, save those that are needed. With `server`, that server has to take the
-    version, or it is taken out again.
+    version, or it is taken out again. `sign` signs the version before anything sees it.
 
     Raises UsageError (a wrong option or version number), RepositoryInvalid (the server would refuse it, or did; the
     version exists, the folder is not a repository, the disk is read-only, a file was changed by hand), ParityFailed and
@@ -90,6 +91,8 @@ def publish(
         newest = next(iter(plain_versions(model_folder)[::-1]), None)
         repeated = version is None and newest is not None and holds(newest, files, digests, made)
         if newest is not None and repeated:
+            if sign is not None:
+                sign.confirm(newest.path)
             number = newest.number
         else:
             retired = version_folders(staging.rolled_back_folder(repository, name))
@@ -121,6 +124,7 @@ def publish(
             before=before,
             keep=keep,
             server=server,
+            sign=sign,
             to_serve=_to_serve(model_folder, number, record, entry, there, before, repeated=repeated),
         )
         if server is not None:

@@ -4,6 +4,7 @@ from mlconvert.repositories.triton.ensembles import planned_interface
 from mlconvert.repositories.triton.history import rollback, versions
 from mlconvert.repositories.triton.labelling import label
 from mlconvert.repositories.triton.layout import options
+from mlconvert.repositories.triton.merging import merge
 from mlconvert.repositories.triton.publishing import publish
 
-__all__ = ["label", "options", "planned_interface", "publish", "rollback", "versions"]
+__all__ = ["label", "merge", "options", "planned_interface", "publish", "rollback", "versions"]

@@ -42,6 +42,12 @@ def config_state(
     if not path.is_file():
         return "written"
     existing = cfg.read(path)
+    if existing.cc_model_filenames:
+        raise RepositoryInvalid(
+            f"'{model_folder.name}' has a file for each kind of GPU (cc_model_filenames): one cannot replace them",
+            where=str(path),
+            hint=f"mlconvert merge {model_folder.parent} ENGINE… --name {model_folder.name}, or choose another name",
+        )
     if checksums.with_sums(existing, {}) == checksums.with_sums(wanted.config, {}):  # whatever sums it has by now
         return "replaced" if missing_files(model_folder, wanted) else "kept"
     found = backend.misfits(existing, signature, model_folder.name)

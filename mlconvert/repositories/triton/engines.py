@@ -29,6 +29,7 @@ class Placement:
     """What a configuration says of files and GPUs; `fault` is why it could not be read."""
 
     tensorrt: bool = False
+    onnxruntime: bool = False
     default_file: str | None = None
     by_capability: Mapping[str, str] = field(default_factory=dict)  # `8.0` -> a file
     gpus: tuple[int, ...] | None = None  # None: all
@@ -51,9 +52,12 @@ class BoundFile:
     fault: str | None = None
 
 
-def bound_files(repository: Path, name: str) -> tuple[list[BoundFile], int]:
-    """The hardware-bound files of a model, version by version; and how many versions have none."""
-    placement = read_placement(repository / name / CONFIG)
+def bound_files(repository: Path, name: str, config: str = CONFIG) -> tuple[list[BoundFile], int]:
+    """The hardware-bound files of a model, version by version; and how many versions have none.
+
+    `config` is the configuration that the server takes, by its path in the model's folder.
+    """
+    placement = read_placement(repository / name / config)
     versions = plain_versions(repository / name)
     served = placement.policy.live(version.number for version in versions)
     found, free = [], 0
@@ -97,6 +101,8 @@ def _main_files(folder: Path, placement: Placement) -> list[Path]:
     inner = [path / path.name if path.is_dir() else path for path in there]  # model.onnx/model.onnx
     if placement.tensorrt:
         return [folder / "model.plan"]  # missing or not: the server looks for it
+    if placement.onnxruntime:
+        return [path for path in inner if path.suffix == ".onnx"]
     # What a model.py or a backend of one's own may load, too.
     others = [path for path in sorted(folder.iterdir()) if path.suffix in PLANS and path not in inner]
     return [*inner, *(path for path in others if path.name not in placement.by_capability.values())]
@@ -147,6 +153,7 @@ def read_placement(config: Path) -> Placement:
     scalars = {name: _text(rows[-1].value) for name, rows in named.items() if rows[-1].value is not None}
     pairs = [(_scalar(one, "key"), _scalar(one, "value")) for one in named.get("cc_model_filenames", [])]
     return Placement(
+        onnxruntime=scalars.get("backend") == "onnxruntime" or scalars.get("platform") == "onnxruntime_onnx",
         tensorrt=scalars.get("backend") == "tensorrt" or scalars.get("platform") == "tensorrt_plan",
         default_file=scalars.get("default_model_filename") or None,
         by_capability={key: value for key, value in pairs if key and value},

@@ -14,7 +14,7 @@ from mlconvert.repositories.triton import config as cfg
 from mlconvert.repositories.triton.configuring import put_config
 from mlconvert.repositories.triton.history import check_fits, config_of
 from mlconvert.repositories.triton.labels import labels_of, relabelled
-from mlconvert.repositories.triton.layout import existing_model
+from mlconvert.repositories.triton.layout import custom_configs, existing_model
 from mlconvert.repositories.versions import Labelled, plain_versions, record_of
 
 
@@ -66,6 +66,9 @@ def label(
         path = model_folder / cfg.CONFIG
         if not path.is_file():
             raise RepositoryInvalid("the model has no configuration to keep labels in", where=str(path))
+        if others := custom_configs(model_folder):
+            what = f"'{name}' has several configurations (config.pbtxt, {', '.join(others)}): labels are kept in one"
+            raise RepositoryInvalid(what, where=str(path), hint="labels are for models with one configuration")
         folders = plain_versions(model_folder)
         numbers = {folder.number for folder in folders}
         before = cfg.read(path)

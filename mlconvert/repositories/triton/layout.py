@@ -1,6 +1,7 @@
 """What lies where in a Triton model repository, and what a folder must be to be one.
 
 <repository>/<name>/config.pbtxt
+<repository>/<name>/configs/<key>.pbtxt        (for servers that are started with --model-config-name=<key>)
 <repository>/<name>/warmup/…                   (and other files that config.pbtxt names, each with a digest in its name)
 <repository>/<name>/<version>/model.onnx       (or a folder model.onnx/ with the graph and its data files)
 <repository>/<name>/<version>/record.json      (beside the graph; servers ignore it)
@@ -18,6 +19,8 @@ from mlconvert.repositories.triton import config as cfg
 from mlconvert.repositories.triton.backends import backend_for
 from mlconvert.repositories.triton.description import section_options
 from mlconvert.repositories.versions import model_files, plain_versions, version_folders
+
+CUSTOM = "configs"  # the folder of the configurations that a server is told to take
 
 
 def options(format_name: str) -> dict[str, Option]:
@@ -44,6 +47,12 @@ def model_names(repository: Path) -> list[str]:
         for path in repository.iterdir()
         if path.is_dir() and not path.name.startswith(".") and ((path / cfg.CONFIG).is_file() or plain_versions(path))
     )
+
+
+def custom_configs(model_folder: Path) -> list[str]:
+    """The configurations that a server takes instead of config.pbtxt when it is started with their name."""
+    found = (path for path in (model_folder / CUSTOM).glob("*.pbtxt") if path.is_file())
+    return sorted(path.relative_to(model_folder).as_posix() for path in found)
 
 
 def existing_model(repository: Path, name: str) -> tuple[Path, Path]:

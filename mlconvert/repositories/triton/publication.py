@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from mlconvert.artifact import Artifact, combine_sha256
 from mlconvert.repositories import keeping, staging
-from mlconvert.repositories.arriving import place_record, place_version
+from mlconvert.repositories.arriving import Sign, place_record, place_version
 from mlconvert.repositories.leaving import have_it_served, put_aside, takes_version_out
 from mlconvert.repositories.trials import Change, Server
 from mlconvert.repositories.triton import config as cfg
@@ -50,6 +50,7 @@ class Publication:
     keep: int | None
     server: Server | None
     to_serve: Change
+    sign: Sign | None  # writes the signature of a folder into it
     removed: list[int] = field(default_factory=list)  # what `keep` came to
 
     @property
@@ -105,6 +106,8 @@ def _stage(publication: Publication) -> None:
         }
         placed = publication.placed(publication.staged_version)
         place_record(publication.record, placed, publication.files, publication.digests, published)
+    if publication.sign is not None:
+        publication.sign(publication.staged_version)
 
 
 def _sync(publication: Publication) -> None:

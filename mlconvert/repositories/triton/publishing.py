@@ -17,7 +17,7 @@ from mlconvert.artifact import Artifact, combine_sha256, file_sha256
 from mlconvert.converter import check_options
 from mlconvert.errors import RepositoryInvalid, UsageError
 from mlconvert.repositories import staging
-from mlconvert.repositories.arriving import checked_record, holds
+from mlconvert.repositories.arriving import Sign, checked_record, holds
 from mlconvert.repositories.keeping import check_keep
 from mlconvert.repositories.names import check_name
 from mlconvert.repositories.trials import Change, Server, stand_in
@@ -57,6 +57,7 @@ def publish(
     record: Mapping[str, Any] | None = None,
     keep: int | None = None,
     server: Server | None = None,
+    sign: Sign | None = None,
     wait_seconds: float = staging.WAIT_SECONDS,
 ) -> PublishedVersion:
     """Make the artifact the next (or the given) version of model `name`, and say what was done.
@@ -65,6 +66,7 @@ def publish(
     one that lies beside it. A model that is the newest version already is not published again. An existing
     config.pbtxt stays as it is, unless options ask for another one. With `keep`, versions beyond that many are
     removed, save those that are needed. With `server`, that server has to take the version, or it is taken out again.
+    `sign` signs the version before anything sees it.
 
     Raises UsageError (a wrong option or version number), ConversionFailed (the model cannot be read),
     RepositoryInvalid (the server would refuse it, or did; the version exists, the folder is not a repository, the disk
@@ -81,7 +83,7 @@ def publish(
     digests = {placed: file_sha256(source) for placed, source in files.items()}
     record = checked_record(artifact, record, files, digests)
     # A file of labels may have other names in it than it had last time.
-    plain = version is None and keep is None and server is None and "class_labels" not in checked
+    plain = version is None and keep is None and server is None and sign is None and "class_labels" not in checked
     if plain and (done := _published_before(artifact, repository / name, files, digests, checked)):
         return done
     signature: Signature = backend.signature_of(artifact)
@@ -107,6 +109,8 @@ def publish(
         if state == "replaced":
             _check_ensembles(repository, name, wanted.config)
         if newest is not None and repeated:
+            if sign is not None:
+                sign.confirm(newest.path)
             number = newest.number
         else:
             retired = version_folders(staging.rolled_back_folder(repository, name))
@@ -136,6 +140,7 @@ def publish(
             config_before=config_before,
             keep=keep,
             server=server,
+            sign=sign,
             to_serve=_to_serve(model_folder, work, number, record, change.config, there, before, repeated=repeated),
         )
         if server is not None:

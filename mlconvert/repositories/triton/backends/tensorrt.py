@@ -58,7 +58,7 @@ def _engine(draft: Draft) -> None:
 SECTIONS: tuple[Section, ...] = (*COMMON, optimization_profiles, _engine)
 
 
-def _defaults(signature: Signature, artifact: Artifact | None) -> Mapping[str, Any]:
+def defaults(signature: Signature, artifact: Artifact | None) -> Mapping[str, Any]:
     """Batches are those that the engine's first profile allows."""
     profiles = artifact.facts.get("profiles") if artifact else None
     rows = [shapes["max"][0] for shapes in profiles[0].values() if shapes.get("max")] if profiles else []
@@ -66,7 +66,7 @@ def _defaults(signature: Signature, artifact: Artifact | None) -> Mapping[str, A
     return {"max_batch_size": min(rows)} if rows and not fixed else {}
 
 
-describe = describer(ABILITIES, SECTIONS, _defaults)
+describe = describer(ABILITIES, SECTIONS, defaults)
 
 
 def placed_files(artifact: Artifact) -> dict[str, Path]:
@@ -80,9 +80,14 @@ def signature_of(artifact: Artifact) -> Signature:
     )
 
 
-def published_signature(version_folder: Path, config: Any | None = None) -> Signature | None:  # noqa: ARG001
-    """The recorded signature of the plan in a version folder; None where no record is of just this file."""
-    return recorded.published_signature(version_folder, MODEL_FILE)
+def published_signature(version_folder: Path, config: Any | None = None) -> Signature | None:
+    """The recorded signature of the plan in a version folder; None where no record is of just this file.
+
+    Of several engines (`cc_model_filenames`) the first: they were merged because theirs are the same.
+    """
+    names = (MODEL_FILE, *(sorted(config.cc_model_filenames.values()) if config else ()))
+    there = next((name for name in names if (version_folder / name).is_file()), MODEL_FILE)
+    return recorded.published_signature(version_folder, there)
 
 
 def misfits(config: Any, signature: Signature, name: str) -> list[Contradiction]:

@@ -9,6 +9,7 @@ hardware in `engines`. A test holds all of them, save these, against a real serv
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mlconvert import packages
@@ -17,7 +18,7 @@ from mlconvert.onnx_model.releases import triton_runtime
 from mlconvert.repositories import staging
 from mlconvert.repositories.findings import Finding, in_order
 from mlconvert.repositories.triton import config as cfg
-from mlconvert.repositories.triton.layout import check_repository
+from mlconvert.repositories.triton.layout import check_repository, custom_configs
 from mlconvert.repositories.triton.lint import (
     configuration,
     engines,
@@ -86,15 +87,22 @@ def _of_model(repository: Path, name: str, release: str | None) -> Iterator[Find
     if not path.is_file():
         yield from folders.without_configuration(repository / name)
         return
+    yield from _of_configuration(repository, name, release, cfg.CONFIG)
+    for other in custom_configs(repository / name):  # a server may be started with each of them
+        yield from _of_configuration(repository, name, release, other)
+
+
+def _of_configuration(repository: Path, name: str, release: str | None, file: str) -> Iterator[Finding]:
+    path = repository / name / file
     try:
         config = cfg.read(path)
     except RepositoryInvalid as error:
         line = (error.where or "").removeprefix(str(path)).removeprefix(":")
-        where = f"{name}/{cfg.CONFIG}:{line}" if line else f"{name}/{cfg.CONFIG}"
+        where = f"{name}/{file}:{line}" if line else f"{name}/{file}"
         what = error.message.removeprefix("not a Triton model configuration: ")
         yield Finding("error", "config-syntax", name, where, None, what, f"correct {where}")
         return
-    model = model_folder(repository, name, config, release)
+    model = replace(model_folder(repository, name, config, release), config_file=file)
     for rule in RULES:
         try:
             yield from rule(model)

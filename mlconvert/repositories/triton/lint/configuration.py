@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from mlconvert.errors import RepositoryInvalid, suggest
@@ -210,4 +211,32 @@ def accelerators(model: ModelFolder) -> Iterator[Finding]:
                 yield model.error("accelerator-unknown", f"optimization {side}", what, fix)
 
 
-RULES = (name, backend, numbers, libraries, caches, transactions, agents, labels, release, parameters, accelerators)
+def engine_cache(model: ModelFolder) -> Iterator[Finding]:
+    """Where TensorRT under ONNX Runtime keeps the engines that it builds on the server itself."""
+    if model.backend_name != "onnxruntime":
+        return
+    field = "optimization gpu_execution_accelerator 'tensorrt' trt_engine_cache_path"
+    for row in model.config.optimization.execution_accelerators.gpu_execution_accelerator:
+        if row.name != "tensorrt":
+            continue
+        enabled = row.parameters.get("trt_engine_cache_enable", "0").lower() not in ("", "0", "false")
+        place = row.parameters.get("trt_engine_cache_path", "")
+        if not enabled:
+            what = "engines are built again at every load, which takes minutes: no cache is enabled"
+            what += ", so its path does nothing" if place else ""
+        elif not place:
+            what = "engines are kept in whatever folder the server was started in: there is no path"
+        elif not place.startswith("/"):
+            what = f"'{place}' is relative to whatever folder the server was started in"
+        elif Path(place).resolve().is_relative_to(model.repository.resolve()):
+            what = f"'{place}' is in the repository: a server that polls takes an engine for a change, or for a model"
+        else:
+            continue
+        fix = 'write trt_engine_cache_enable "1", and a folder of the server\'s own, such as "/var/cache/engines"'
+        yield model.warning("engine-cache", field, what, fix)
+
+
+RULES = (
+    name, backend, numbers, libraries, caches, transactions, agents, labels, release, parameters, accelerators,
+    engine_cache,
+)  # fmt: skip

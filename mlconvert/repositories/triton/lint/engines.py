@@ -26,7 +26,7 @@ def engines(model: ModelFolder) -> Iterator[Finding]:
     if model.is_ensemble:
         return
     versions = {version.number: version for version in model.versions if version.plain}
-    for file in bound_files(model.repository, model.name)[0]:
+    for file in bound_files(model.repository, model.name, model.config_file)[0]:
         build = build_of(file.format, file.path, file.record)
         if build is None or not file.path.exists() or file.version not in versions:
             continue  # a file that is not there is told by `files`

@@ -13,7 +13,7 @@ from mlconvert import records
 from mlconvert.artifact import file_sha256
 from mlconvert.repositories.findings import Finding
 from mlconvert.repositories.triton.checksums import sums_of
-from mlconvert.repositories.triton.lint.model import ModelFolder, VersionFolder
+from mlconvert.repositories.triton.lint.model import ModelFolder, VersionFolder, type_name
 
 NUMPY_1_UNTIL = "24.10"  # the last release that was seen to need it [run]
 
@@ -25,6 +25,8 @@ def model_files(model: ModelFolder) -> Iterator[Finding]:
     if name is None:
         return
     for version in _plain(model):
+        if _by_capability(model, version):
+            continue  # whether a machine's GPUs are among them is for `mlconvert check` to say
         main = model.path / version.name / name
         if main.is_dir() and model.backend_name == "onnxruntime":
             main = main / "model.onnx"
@@ -34,6 +36,13 @@ def model_files(model: ModelFolder) -> Iterator[Finding]:
             what = f"there is no '{name}'" + (f", but {', '.join(told[:3])}" if told else ": the version is empty")
             fix = f"put the model at {model.name}/{version.name}/{name}"
             yield model.of_version(version, "model-file-missing", "default_model_filename", what, fix, file=name)
+
+
+def _by_capability(model: ModelFolder, version: VersionFolder) -> bool:
+    """Whether the server has a file for GPUs of some compute capability: it looks for no other there."""
+    gpus = any(type_name(group, "kind") == "KIND_GPU" for group in model.config.instance_group)
+    names = model.config.cc_model_filenames.values()
+    return gpus and any((model.path / version.name / name).exists() for name in names)
 
 
 def python_models(model: ModelFolder) -> Iterator[Finding]:

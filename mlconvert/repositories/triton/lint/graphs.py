@@ -25,8 +25,10 @@ def graphs(model: ModelFolder) -> Iterator[Finding]:
         return
     for version in model.versions:
         folder = model.path / version.name
-        if version.plain and (folder / file).exists():
-            yield from _version(model, version, folder, file)
+        names = (file, *sorted(model.config.cc_model_filenames.values()))
+        there = next((name for name in names if (folder / name).exists()), None)
+        if version.plain and there is not None:
+            yield from _version(model, version, folder, there)
 
 
 def _version(model: ModelFolder, version: VersionFolder, folder: Path, file: str) -> Iterator[Finding]:

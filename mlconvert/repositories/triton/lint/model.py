@@ -50,6 +50,7 @@ class ModelFolder:
     backend: Backend | None  # None: an ensemble, or a backend that mlconvert does not know
     versions: tuple[VersionFolder, ...]  # lowest number first
     live: frozenset[int]  # numbers that the version policy serves
+    config_file: str = cfg.CONFIG  # of `configs/`, where a server is started with --model-config-name
 
     @property
     def path(self) -> Path:
@@ -79,6 +80,7 @@ class ModelFolder:
     def finding(
         self, level: Level, code: str, field: str | None, message: str, fix: str, *, file: str = cfg.CONFIG
     ) -> Finding:
+        file = self.config_file if file == cfg.CONFIG else file
         return Finding(level, code, self.name, f"{self.name}/{file}" if file else self.name, field, message, fix)
 
     def error(self, code: str, field: str | None, message: str, fix: str, *, file: str = cfg.CONFIG) -> Finding:

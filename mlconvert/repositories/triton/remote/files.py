@@ -16,7 +16,7 @@ from mlconvert.repositories.remote import Bucket, Changed, fetch
 from mlconvert.repositories.trials import Server
 from mlconvert.repositories.triton import config as cfg
 from mlconvert.repositories.triton.history import check_fits
-from mlconvert.repositories.triton.remote.state import RemoteModel, as_meant, is_record, look
+from mlconvert.repositories.triton.remote.state import RemoteModel, as_meant, is_beside, is_record, look
 from mlconvert.repositories.versions import VersionFolder
 
 _ATTEMPTS = 20  # of one write of config.pbtxt, against other publishers
@@ -90,7 +90,7 @@ def digests_of(model: RemoteModel, number: int, record: Mapping[str, Any] | None
     return {
         name: known.get(name) or model.bucket.sha256(model.key(f"{number}/{name}"))[0]
         for name in files
-        if not is_record(name)
+        if not is_beside(name)
     }
 
 

@@ -28,6 +28,7 @@ from mlconvert.repositories.triton.remote.state import (
     alike,
     as_meant,
     existing,
+    is_beside,
     is_record,
     pinned,
     policy_of,
@@ -117,7 +118,7 @@ def label(
 def _described(model: RemoteModel, number: int, labels: tuple[str, ...]) -> RemoteVersion:
     files = model.files(number)
     record = record_of(model, number)
-    names = [name for name in files if not is_record(name)]
+    names = [name for name in files if not is_beside(name)]
     found = next((name for name in files if is_record(name)), None)
     return RemoteVersion(
         number=number,

@@ -27,6 +27,7 @@ from mlconvert import records
 from mlconvert.artifact import Artifact, combine_sha256, file_sha256
 from mlconvert.converter import check_options
 from mlconvert.errors import MlconvertError, RepositoryInvalid, UsageError
+from mlconvert.repositories.arriving import Sign
 from mlconvert.repositories.keeping import check_keep
 from mlconvert.repositories.names import check_name
 from mlconvert.repositories.remote import RemoteRepository, connect
@@ -49,6 +50,7 @@ from mlconvert.repositories.triton.remote.results import RemotePublished
 from mlconvert.repositories.triton.remote.state import (
     RemoteModel,
     alike,
+    is_beside,
     is_record,
     look,
     model_key,
@@ -69,6 +71,7 @@ def publish(
     record: Mapping[str, Any] | None = None,
     keep: int | None = None,
     server: Server | None = None,
+    sign: Sign | None = None,
 ) -> RemotePublished:
     """Make the artifact the next (or the given) version of model `name`, as `publish` into a folder does.
 
@@ -86,10 +89,16 @@ def publish(
     bucket = connect(repository)
     model = look(bucket, name)
     if version is None and _is_newest(artifact, model):
+        if sign is not None:
+            raise UsageError(
+                f"version {max(model.live)} is this model already, and a version in a store is not signed afterwards",
+                where=model.where,
+                hint="publish it under a number of its own, which is then signed: --version N",
+            )
         done = _published_before(artifact, model, options) or _reconfigured(artifact, model, options, record)
         return done if keep is None else replace(done, removed=_remove_older(look(bucket, name), keep, model.live))
     claim = claims.take(bucket, name, model, version)
-    work = _Work(claim, artifact, options, record, keep)
+    work = _Work(claim, artifact, options, record, keep, sign)
     try:
         claims.settle(model, claim)
         with tempfile.TemporaryDirectory(prefix="mlconvert-") as scratch:
@@ -110,9 +119,10 @@ class _Work:
         options: Mapping[str, Any],
         record: Mapping[str, Any] | None,
         keep: int | None,
+        sign: Sign | None,
     ) -> None:
         self.claim, self.artifact, self.options, self.record = claim, artifact, options, record
-        self.keep = keep
+        self.keep, self.sign = keep, sign
         self.bucket, self.name, self.number = claim.bucket, claim.name, claim.number
         self.committing = False
         self.committed = False
@@ -160,7 +170,13 @@ class _Work:
         # A new configuration has to do for what is in service, too.
         mirror(model, scratch, newest_too=bool(self.options))
         return publish_in_a_folder(
-            self.artifact, scratch, self.name, version=self.number, options=self.options, record=self.record
+            self.artifact,
+            scratch,
+            self.name,
+            version=self.number,
+            options=self.options,
+            record=self.record,
+            sign=self.sign,
         )
 
     def _hold(self, model: RemoteModel) -> None:
@@ -249,7 +265,7 @@ def _is_newest(artifact: Artifact, model: RemoteModel) -> bool:
         return False
     number = max(model.live)
     files = backend_for(artifact.format).load().placed_files(artifact)
-    there = {name: found.size for name, found in model.files(number).items() if not is_record(name)}
+    there = {name: found.size for name, found in model.files(number).items() if not is_beside(name)}
     if there != {name: path.stat().st_size for name, path in files.items()}:
         return False
     digests = digests_of(model, number, record_of(model, number))
@@ -316,4 +332,4 @@ def _as_it_was(artifact: Artifact, model: RemoteModel, state: Literal["kept", "r
 def _model_files(folder: Path, number: int) -> list[str]:
     version = folder / str(number)
     found = (path for path in sorted(version.rglob("*")) if path.is_file())
-    return [path.relative_to(version).as_posix() for path in found if path.name != records.IN_FOLDER]
+    return [path.relative_to(version).as_posix() for path in found if path.name not in records.BESIDE]

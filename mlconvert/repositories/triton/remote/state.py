@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlconvert.errors import RepositoryInvalid, UsageError
+from mlconvert.records import BESIDE
 from mlconvert.records import IN_FOLDER as RECORD
 from mlconvert.repositories.names import check_name
 from mlconvert.repositories.remote import Bucket, Found, Tag
@@ -105,6 +106,11 @@ def claim_key(bucket: Bucket, name: str, number: int) -> str:
 
 def is_record(path: str) -> bool:
     return path.rpartition("/")[2] == RECORD
+
+
+def is_beside(path: str) -> bool:
+    """Whether it is a record or a signature: no file of the model."""
+    return path.rpartition("/")[2] in BESIDE
 
 
 def _claimed(bucket: Bucket, name: str) -> frozenset[int]:

@@ -52,8 +52,8 @@ Found by `lint` alone, for a server does not look at it: `checksum` (a file was 
 `record-file-missing`, `record-unreadable`, `not-readable` (by a server of another user), `broken-link`, `stray-file`,
 `stray-folder`, `name-unusual`, `label-version`; of engines and packages bound to hardware, which are judged
 [without it](../how-to/check.md), `engine-plan`, `engine-record`, `engine-package`, `engine-weights`,
-`engine-unrecorded`, `engine-hardware`, `engine-cache`; and, with `--release`, `release-opset`, `release-ir`, `release-operator`,
-`release-numpy`, `release-backend`.
+`engine-unrecorded`, `engine-hardware`, `engine-cache`; and, with `--release`, `release-opset`, `release-ir`,
+`release-operator`, `release-numpy`, `release-backend`.
 """
 
 

@@ -13,7 +13,8 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Union
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NewType, Union
 
 from mlconvert.errors import UsageError, suggest
 from mlconvert.packages import Package, load_attribute
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 MORE_OUTPUTS = ("leaf_indices", "raw_scores", "scores")
 """Outputs that a converted model may have on demand, and its source's `Session.more` then gives too."""
+
+LocalFile = NewType("LocalFile", str)
+"""The type of an option that names a file by its absolute path: what a step makes depends on what is in the file."""
 
 Precision = Literal["float64", "float32", "float16", "bfloat16", "int8"]
 
@@ -41,6 +45,9 @@ class Converter:
     the text of `Annotated[type, "help"]`. A converter with `uses_samples` also takes `samples: Mapping[str, ndarray]`,
     as keyword, an empty mapping when there are none. It raises ConversionFailed (the model cannot be converted) or
     UsageError (an option contradicts the model).
+
+    A `check(source: Artifact, options: Mapping[str, Any]) -> None` is called by the plan, before anything runs, where
+    the step is a target's first one: it raises the same errors, imports no framework and costs next to nothing.
     """
 
     source: str
@@ -52,6 +59,7 @@ class Converter:
     function: str = "convert"
     uses_samples: bool = False
     precision: Precision | None = None  # what the result computes in, where the step changes that
+    check: str | None = None  # a function of `module` that tells from a source's file alone what will not go
     hardware_bound: bool = False  # the result runs on machines like this one alone: another one makes its own
 
     @property
@@ -66,6 +74,11 @@ class Converter:
         """The function. Raises UsageError when a plug-in's module cannot be imported or lacks it."""
         function: Callable[..., Any] = load_attribute(self.module, self.function)
         return function
+
+    def check_source(self, source: Any, options: Mapping[str, Any]) -> None:
+        """Raise what `check` raises; nothing where there is none."""
+        if self.check is not None:
+            load_attribute(self.module, self.check)(source, options)
 
 
 @dataclass(frozen=True)
@@ -138,7 +151,9 @@ class Option:
         if typing.get_origin(self.type) is dict:
             values = typing.get_origin(typing.get_args(self.type)[1]) is tuple
             return "NAME=A,B;NAME=…" if values else "NAME=VALUE;NAME=…"
-        return {bool: "yes|no", int: "integer", float: "number", str: "text"}.get(self.type, "A,B,…")
+        if self.type == tuple[LocalFile, ...]:
+            return "FILE,FILE,…"
+        return {bool: "yes|no", int: "integer", float: "number", str: "text", LocalFile: "FILE"}.get(self.type, "A,B,…")
 
 
 def options_of(function: Callable[..., Any], *, ignore: Iterable[str] = ("samples",)) -> dict[str, Option]:
@@ -171,7 +186,40 @@ def check_options(step: str, known: Mapping[str, Option], values: Mapping[str, A
             checked[name] = _coerce(option.type, value)
         except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise UsageError(f"{step}.{name}={value!r} is not valid: expected {option.type_name}") from error
+        for path in _files_in(option, checked[name]):
+            _check_file(f"{step}.{name}", path)
     return checked
+
+
+def option_files(known: Mapping[str, Option], values: Mapping[str, Any]) -> list[Path]:
+    """The files that the values of some options name (`LocalFile`)."""
+    return [path for name, value in values.items() for path in _files_in(known[name], value)]
+
+
+def with_option_files(
+    known: Mapping[str, Option], values: Mapping[str, Any], moved: Callable[[str], str]
+) -> dict[str, Any]:
+    """The values of some options, the files among them by other names."""
+    return {
+        name: value if not (files := _files_in(known[name], value))
+        else moved(value) if known[name].type is LocalFile
+        else tuple(moved(str(path)) for path in files)
+        for name, value in values.items()
+    }  # fmt: skip
+
+
+def _files_in(option: Option, value: Any) -> list[Path]:
+    if option.type is LocalFile:
+        return [Path(value)] if value is not None else []
+    return [Path(path) for path in value] if option.type == tuple[LocalFile, ...] else []
+
+
+def _check_file(option: str, path: Path) -> None:
+    if not path.is_absolute():
+        what = f"{option}: {path} is no absolute path, and steps run in folders of their own"
+        raise UsageError(what, hint=f'--set {option}="$PWD/{path}"')
+    if not path.is_file():
+        raise UsageError(f"{option}: there is no file {path}")
 
 
 def _resolved(function: Callable[..., Any], annotation: Any) -> Any:
@@ -204,7 +252,7 @@ def _coerce(kind: Any, value: Any) -> Any:
         return _items(typing.get_args(kind)[0], value)
     if origin is dict:
         return _pairs(typing.get_args(kind)[1], value)
-    if kind is str and not isinstance(value, (str, int, float)):
+    if kind in (str, LocalFile) and not isinstance(value, (str, int, float)):
         raise ValueError(value)
     return str(value)
 

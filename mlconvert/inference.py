@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from mlconvert import progress
 from mlconvert.converter import Session
 from mlconvert.errors import ConversionFailed, MlconvertError, NotVerified, ParityFailed
 from mlconvert.samples import has_batch_axis
@@ -80,6 +81,7 @@ def run_samples(
         done(sum(output.nbytes for output in outputs.values()) // count)
         for release, row in releases:
             release(stop * row)
+        progress.report(stop / rows, f"row {stop} of {rows}")
     return rows
 
 

@@ -39,6 +39,7 @@ OPENSSL = Package("OpenSSL", ("pyopenssl",), "signing")  # model-signing imports
 OPENVINO = Package("openvino", ("openvino",), "openvino")
 PANDAS = Package("pandas", ("pandas",), "sklearn")
 PYARROW = Package("pyarrow", ("pyarrow",), "parquet")
+RAY = Package("ray", ("ray",), "ray")
 SAFETENSORS = Package("safetensors", ("safetensors",), "torch")
 SKL2ONNX = Package("skl2onnx", ("skl2onnx",), "sklearn")
 SKLEARN = Package("sklearn", ("scikit-learn",), "sklearn")

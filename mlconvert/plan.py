@@ -57,14 +57,22 @@ class Plan:
 
 
 def make_plan(
-    source: str, waypoints: Sequence[Waypoint], converters: Sequence[Converter], settings: Sequence[Setting] = ()
+    source: str,
+    waypoints: Sequence[Waypoint],
+    converters: Sequence[Converter],
+    settings: Sequence[Setting] = (),
+    *,
+    elsewhere: bool = False,
 ) -> Plan:
-    """The checked plan. Raises UsageError (route, options) or MissingPackage, with the install command."""
+    """The checked plan. Raises UsageError (route, options) or MissingPackage, with the install command.
+
+    `elsewhere`: the steps are for another machine, so what is installed here does not matter.
+    """
     for waypoint in waypoints:
         with _written(waypoint):
             require_known(waypoint.name, converters)
     edges = route(source, [waypoint.name for waypoint in waypoints], converters)
-    for edge, _ in edges:
+    for edge, _ in edges if not elsewhere else ():
         packages.require(edge.packages, f"step '{edge.name}' ({edge.id})")
     reached = {index for _, index in edges}
     for index, waypoint in enumerate(waypoints):

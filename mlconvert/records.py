@@ -23,6 +23,7 @@ IN_FOLDER = "record.json"
 SIGNATURE = "model.sig"  # of all files of a published version, the record included
 BESIDE = (IN_FOLDER, SIGNATURE)  # what is no file of the model
 VOLATILE = ("created", "environment", "mlconvert")  # differ between two makings of the very same thing
+VOLATILE_OF_STEPS = ("seconds", "peak_rss_bytes", "node")
 
 
 def path_beside(model: Path) -> Path:
@@ -51,8 +52,7 @@ def same(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
 def _lasting(record: Mapping[str, Any]) -> Any:
     kept = {key: value for key, value in record.items() if key not in VOLATILE}
     kept["steps"] = [
-        {key: value for key, value in step.items() if key not in ("seconds", "peak_rss_bytes")}
-        for step in record.get("steps", [])
+        {key: value for key, value in step.items() if key not in VOLATILE_OF_STEPS} for step in record.get("steps", [])
     ]
     return json.loads(json.dumps(kept))
 

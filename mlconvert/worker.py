@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlconvert import progress
 from mlconvert.artifact import Artifact
 from mlconvert.converter import Session
 from mlconvert.ensembles.chain import formats_in
@@ -141,6 +142,7 @@ def _convert(request: Mapping[str, Any], out: Path) -> dict[str, Any]:
             "files": [str(path.relative_to(out)) for path in made.files],
             "signature": signature.as_json() if signature else None,
             "renamed": renamed,
+            "trusted": made.trusted or source.trusted,
         },
         "depends": _dependencies(source),
         "sha256": {str(path.relative_to(out)): known for path in made.files if (known := known_sha256(path))},
@@ -366,6 +368,7 @@ def main(argv: list[str]) -> int:
     sys.path[:0] = [folder for folder in request.get("sys_path", []) if folder not in sys.path]
     out = path.parent / "out"
     out.mkdir(exist_ok=True)
+    progress.write_to(path.with_name(progress.FILENAME))
     status = 0
     try:
         told = JOBS[request["job"]](request, out)

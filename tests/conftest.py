@@ -287,3 +287,30 @@ def tf_servings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
             return running[name]
 
         yield server
+
+
+def _write_key(folder: Path, name: str, key: Any, password: bytes | None = None) -> None:
+    """A key pair as PEM files: `name`.pem, which the password seals, and `name`.pub."""
+    from cryptography.hazmat.primitives import serialization as form
+
+    sealed = form.BestAvailableEncryption(password) if password else form.NoEncryption()
+    private = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, sealed)
+    public = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
+    (folder / f"{name}.pem").write_bytes(private)
+    (folder / f"{name}.pub").write_bytes(public)
+
+
+@pytest.fixture(scope="session")
+def write_key() -> Callable[..., None]:
+    return _write_key
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two key pairs: ours.pem and ours.pub, other.pem and other.pub."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    folder = tmp_path_factory.mktemp("keys")
+    for name in ("ours", "other"):
+        _write_key(folder, name, ec.generate_private_key(ec.SECP256R1()))
+    return folder

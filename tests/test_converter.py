@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlconvert.converter import check_options, options_of, parse_settings
+from mlconvert.converter import LocalFile, check_options, option_files, options_of, parse_settings
 from mlconvert.errors import UsageError
 
 if TYPE_CHECKING:
@@ -152,3 +152,40 @@ def test_settings_are_a_step_an_option_and_a_value():
 def test_what_is_not_a_setting_is_refused(text):
     with pytest.raises(UsageError, match=r"is not STEP\.OPTION=VALUE"):
         parse_settings([text])
+
+
+# --- options that name files ---
+
+
+def with_files(source: Any, target: Any, *, library: LocalFile | None = None, more: tuple[LocalFile, ...] = ()):
+    raise AssertionError
+
+
+FILES = options_of(with_files)
+
+
+def test_options_name_files_by_absolute_paths(tmp_path):
+    first, second = tmp_path / "a.so", tmp_path / "b.so"
+    for path in (first, second):
+        path.touch()
+    given = check_options("step", FILES, {"library": str(first), "more": f"{first},{second}"})
+    assert given == {"library": str(first), "more": (str(first), str(second))}
+    assert option_files(FILES, given) == [first, first, second]
+    assert option_files(KNOWN, {"inputs": ("a.so",), "name": "a.so"}) == []
+    assert [FILES[name].type_name for name in FILES] == ["FILE", "FILE,FILE,…"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message", "hint"),
+    [
+        ({"library": "a.so"}, "step.library: a.so is no absolute path", '--set step.library="$PWD/a.so"'),
+        ({"more": "/no/such/a.so"}, "step.more: there is no file /no/such/a.so", None),
+        ({"library": "/"}, "step.library: there is no file /", None),
+        ({"library": ["a.so"]}, "expected FILE", None),
+    ],
+)
+def test_files_that_are_not_there_are_told_by_the_plan(given, message, hint):
+    with pytest.raises(UsageError) as caught:
+        check_options("step", FILES, given)
+    assert message in caught.value.message
+    assert caught.value.hint == hint

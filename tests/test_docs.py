@@ -324,7 +324,7 @@ def test_options_that_are_mentioned_alone_exist(commands):
     }
     for page in PAGES:
         for span in re.findall(r"`(--[^`]+)`", SPLIT[page][1]):
-            for word in re.findall(r"(?<!\S)--[a-z][a-z-]*", span):
+            for word in re.findall(r"(?<!\S)--[a-z][a-z0-9-]*", span):
                 assert word in known | others, f"{page.relative_to(ROOT)}: {span}"
 
 

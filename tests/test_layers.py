@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "mlconvert"
 # A package stands for all that is in it. A new module or package has to be placed here.
 LAYERS: tuple[tuple[str, str], ...] = (
     ("errors", "errors version"),
-    ("models and data", "artifact formats packages records samples serving signature tensors"),
+    ("models and data", "artifact formats packages progress records samples serving signature tensors"),
     ("contracts", "converter hardware"),
     (
         "what several edges read and write alike",
@@ -26,6 +26,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ("registry", "registry"),
     ("plan, parity, report", "inference parity plan recipe report routes tested"),
     ("execute", "execution operations worker"),
+    ("execute elsewhere", "bundles fleet"),
     ("api", "api mlconvert"),
     ("cli", "__main__ cli"),
 )

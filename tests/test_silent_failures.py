@@ -458,7 +458,7 @@ REFUSED = [name for name, case in CASES.items() if case.found == "refused"]
 def convert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Case], dict[str, Any]]:
     """`mlconvert.convert` of a case; its jobs run in this process, as a child for each takes seconds."""
 
-    def run(self: Children, step: str, request: Mapping[str, Any], folder: Path) -> Done:
+    def run(self: Children, step: str, request: Mapping[str, Any], folder: Path, *_: object) -> Done:
         (folder / "out").mkdir(parents=True)
         (folder / "log.txt").touch()
         return Done(worker.JOBS[request["job"]](json.loads(json.dumps(request)), folder / "out"), folder, 0, 0)

@@ -17,6 +17,7 @@ from typer.exceptions import Abort, Exit, TyperException
 
 from mlconvert.cli import (
     bom,
+    bundle,
     check,
     convert,
     deploy,
@@ -41,6 +42,8 @@ CLEAN_UP_SECONDS = 3.0
 COMMANDS: tuple[tuple[str, Callable[..., Any], str], ...] = (
     ("convert", convert.convert, "Convert a model and prove the result."),
     ("run", run_command.run, "Run a recipe: convert, verify, publish."),
+    ("bundle", bundle.bundle, "Pack a recipe into one file, to be built elsewhere."),
+    ("build-bundle", bundle.build_bundle, "Build what was packed, into one file."),
     ("verify", verify.verify, "Compare two models, or test an artifact."),
     ("samples", samples.samples, "Generate samples from a model's signature."),
     ("inspect", inspect.inspect, "Show what a model is and how it was proven."),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mlconvert.cli.options import Json
+from mlconvert.cli.options import Json, Sign
 
 
 def merge(
@@ -24,6 +24,7 @@ def merge(
         list[str] | None,
         typer.Option("--set", metavar="OPTION=VALUE", help="Set an option of the configuration. Repeatable."),
     ] = None,
+    sign: Sign = None,
     as_json: Json = False,
 ) -> int:
     """Put engines that were built on several kinds of GPU into one Triton model.
@@ -46,7 +47,7 @@ def merge(
         if step not in (None, "merge", "triton"):
             raise UsageError(f"--set {step}.{option}: merging has no step '{step}'", hint=f"--set {option}={value}")
         chosen[option] = value
-    done = merge_built(repository, built, name=name, version=version, options=chosen)
+    done = merge_built(repository, built, name=name, version=version, options=chosen, sign=sign)
     if as_json:
         from mlconvert.report import to_json
 
@@ -61,6 +62,8 @@ def merge(
         for path in done["configs"]:
             key = path.removeprefix("configs/").removesuffix(".pbtxt")
             typer.echo(f"  {path}: tritonserver --model-config-name={key}")
+        if done["signed"]:
+            typer.echo(f"  signed with {sign}")
     for warning in done["warnings"]:
         sys.stderr.write(f"warning: {warning}\n")
     return 0

@@ -41,6 +41,10 @@ Weights = Annotated[
         show_default=False,
     ),
 ]
+Sign = Annotated[
+    Path | None,
+    typer.Option("--sign", metavar="KEY", help="Sign it with the private key in a file.", show_default=False),
+]
 From = Annotated[
     str | None,
     typer.Option("--from", metavar="FORMAT", help="The source's format.", show_default="by content"),

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from mlconvert.cli.options import Sign
+
 Repository = Annotated[str, typer.Argument(metavar="REPOSITORY", help="The model repository's folder or URL.")]
 ModelName = Annotated[str, typer.Argument(metavar="NAME", help="The model's name in the repository.")]
 Load = Annotated[
@@ -45,10 +47,7 @@ def publish(
             "--keep", min=1, metavar="N", help="Remove versions beyond the newest N.", show_default="keep all"
         ),
     ] = None,
-    sign: Annotated[
-        str | None,
-        typer.Option("--sign", metavar="KEY", help="Sign it with the private key in a file.", show_default=False),
-    ] = None,
+    sign: Sign = None,
     load: Load = None,
     wait: Wait = 120.0,
     no_verify: NoVerify = False,

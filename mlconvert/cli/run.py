@@ -25,7 +25,34 @@ def run(
         Path | None,
         typer.Option("--out", metavar="DIR", help="Where the targets go.", show_default="build/RECIPE"),
     ] = None,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="Steps that may run side by side.")] = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            min=1,
+            metavar="N",
+            help="Steps that may run side by side.",
+            show_default="1; with --on as many as the cluster has processors",
+        ),
+    ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--on",
+            metavar="ray[://HOST:PORT]",
+            help="Send the steps to the machines of a Ray cluster.",
+            show_default="this machine",
+        ),
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store",
+            metavar="FOLDER|s3://…",
+            help="Where the cluster's machines exchange files with this one: all of them see it.",
+            show_default="a folder in the cache",
+        ),
+    ] = None,
     report: options.Reports = None,
     dry_run: options.DryRun = False,
     as_json: options.Json = False,
@@ -35,6 +62,8 @@ def run(
     Example:
 
     mlconvert run recipes/breast_cancer.yaml --report report.md
+
+    mlconvert run engines.yaml --on ray://head:10001 --store s3://bucket/fleet
     """
     from mlconvert.cli.running import run_and_tell
     from mlconvert.recipe import load_recipe
@@ -44,6 +73,8 @@ def run(
         lambda: (load_recipe(recipe), out),
         names=tuple(target or ()),
         jobs=jobs,
+        on=on,
+        store=store,
         reports=report or [],
         dry_run=dry_run,
         as_json=as_json,

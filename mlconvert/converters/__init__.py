@@ -141,6 +141,7 @@ CONVERTERS: tuple[Converter, ...] = (
         (p.ONNX, p.TENSORRT),
         title="an engine for this machine's GPU and TensorRT",
         uses_samples=True,
+        check="check",
         hardware_bound=True,
     ),
     Converter(

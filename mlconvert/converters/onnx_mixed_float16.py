@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from mlconvert import progress
 from mlconvert.artifact import Artifact
 from mlconvert.converters import onnx_float16
 from mlconvert.errors import ConversionFailed, UsageError
@@ -111,6 +112,7 @@ def _largest(path: Path, folder: Path, batches: list[dict[str, np.ndarray]]) -> 
              if name and types.get(name) == onnx.TensorProto.FLOAT]  # fmt: skip
     for start in range(0, len(asked), AT_ONCE):
         names = asked[start : start + AT_ONCE]
+        progress.report(start / len(asked), f"largest values, {start} of {len(asked)}")
         probe = onnx.ModelProto()
         probe.CopyFrom(model)
         probe.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)

@@ -6,17 +6,22 @@ which (`mlconvert check`). The precision is the ONNX file's: the steps float16, 
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from mlconvert.artifact import Artifact, combine_sha256, file_sha256
+from mlconvert.converter import LocalFile
 from mlconvert.converters.tensorrt_build import Engine, Settings, build
 from mlconvert.converters.tensorrt_models import check_model, check_precision, check_zero_points, precision_of
+from mlconvert.converters.tensorrt_operators import check_operators
 from mlconvert.converters.tensorrt_profiles import Profile, profiles_for
+from mlconvert.converters.tensorrt_refit import engine_to_refit, refit, refitted_facts
 from mlconvert.converters.tensorrt_timings import Timings
 from mlconvert.errors import ConversionFailed, UsageError
+from mlconvert.formats.onnx_operators import onnx_nodes
 from mlconvert.hardware import fingerprint as fingerprints
 from mlconvert.hardware.plans import read_plan
 from mlconvert.onnx_model.files import external_data_files, onnx_signature, read_outline
@@ -25,7 +30,13 @@ from mlconvert.signature import Signature
 if TYPE_CHECKING:
     import numpy as np
 
-_REFIT = {"no": None, "all": "REFIT", "identical": "REFIT_IDENTICAL", "individual": "REFIT_INDIVIDUAL"}
+_REFIT = {"no": None, "all": "REFIT", "identical": "REFIT_IDENTICAL"}
+
+
+def check(source: Artifact, options: Mapping[str, Any]) -> None:
+    """Raise ConversionFailed for operators that no TensorRT has, from the file alone; a plug-in may have them."""
+    if not options.get("plugins"):
+        check_operators(onnx_nodes(source.path), source.location, shlex.quote(source.location))
 
 
 def convert(
@@ -45,6 +56,7 @@ def convert(
     tf32: Annotated[bool, "let float32 products round their factors to 11 bits, on GPUs that can"] = False,
     optimization_level: Annotated[int, "0 to 5: how long TensorRT looks for quicker kernels"] = 3,
     workspace_bytes: Annotated[int, "GPU memory that a kernel may use to work in; 0: all that there is"] = 0,
+    trial_bytes: Annotated[int, "memory that the build may use to try kernels in; 0: TensorRT's own limit"] = 0,
     seconds: Annotated[float, "end the build after so long, as an error; 0: never"] = 0.0,
     timing_cache: Annotated[
         str | None, "folder (absolute path) that keeps timings from build to build, a file for each fingerprint"
@@ -59,19 +71,26 @@ def convert(
         "other GPUs that may run the engine; it may be slower",
     ] = "none",
     refit: Annotated[
-        Literal["no", "all", "identical", "individual"],
-        "let weights be replaced later: all, only by the same ones (no cost), or those that are named",
+        Literal["no", "all", "identical"],
+        "let weights be put in later (weights_into): of any model of this structure, or the same ones (no cost)",
     ] = "no",
-    stripped: Annotated[bool, "leave the weights out: the engine is refitted where it is served"] = False,
+    stripped: Annotated[bool, "leave the weights out, to be put in where it is served (weights_into)"] = False,
     weight_streaming: Annotated[bool, "let the server keep weights in the host's memory and stream them"] = False,
-    plugins: Annotated[tuple[str, ...], "libraries (absolute paths) with operators that TensorRT lacks"] = (),
+    plugins: Annotated[tuple[LocalFile, ...], "libraries (absolute paths) with operators that TensorRT lacks"] = (),
+    weights_into: Annotated[
+        LocalFile | None,
+        "an engine (absolute path) built with refit or stripped: it gets the weights of this model, and nothing is "
+        "built; no other option goes with it",
+    ] = None,
 ) -> Artifact:
     """Raises ConversionFailed, naming nodes, for what TensorRT does not take; UsageError for options that contradict
     the model, the samples or each other; HardwareMismatch without a GPU; OutOfResources past `seconds` or memory.
     """
-    _check_options(optimization_level, workspace_bytes, seconds, reproducible, timing_cache, version_compatible,
-                   lean_runtime, refit, stripped)  # fmt: skip
-    libraries = tuple(_library(text) for text in plugins)
+    if weights_into is not None:
+        return _refitted(source, target, Path(weights_into), convert.__kwdefaults__ or {}, locals())
+    _check_options(optimization_level, (workspace_bytes, trial_bytes, seconds), reproducible, timing_cache,
+                   version_compatible, lean_runtime)  # fmt: skip
+    libraries = tuple(map(Path, plugins))
     model = read_outline(source.path)
     told = onnx_signature(model)
     check_model(model, told, source, bool(libraries))
@@ -94,28 +113,26 @@ def convert(
         hardware_compatibility=hardware_compatibility.upper(),
         optimization_level=optimization_level,
         workspace_bytes=workspace_bytes,
+        trial_bytes=trial_bytes,
         timing_cache=timings.read() if timings else None,
         plugins=libraries,
-        plugins_within=version_compatible and bool(libraries),
         seconds=seconds,
         values=_values(told, samples),
     )
     engine = build(source.path, settings, where=source.location)
     _check_engine(engine, told, source)
-    with target.open("wb") as stream:
-        stream.write(engine.plan)
-    read_plan(target)  # whole, and a plan as servers know it
+    _write(engine, target)
     if timings and engine.timing_cache is not None:
         timings.write(engine.timing_cache)
     facts = _facts(engine, ranges, machine, computes)
     facts["hardware"] |= {
         "hardware_compatibility": hardware_compatibility,
-        "plugins": {path.name: file_sha256(path) for path in libraries},
+        "plugins": {path.name: file_sha256(path) for path in dict.fromkeys([*libraries, *engine.plugins])},
     }
     facts["onnx_sha256"] = _onnx_sha256(source.path)
     if timings and engine.timing_cache is not None:
         facts["timing_cache_sha256"] = timings.sha256()
-    files = (target, *(_placed(path, target) for path in libraries if not version_compatible))
+    files = (target, *(_placed(path, target, path.name) for path in libraries if not version_compatible))
     # Loading a plan runs its code: this one was made here.
     return Artifact("tensorrt", str(target), files, told, trusted=True, facts=facts)
 
@@ -125,37 +142,23 @@ def convert(
 
 def _check_options(
     level: int,
-    workspace: int,
-    seconds: float,
+    limits: tuple[float, ...],
     reproducible: bool,
     timing_cache: str | None,
     version_compatible: bool,
     lean_runtime: bool,
-    refit: str,
-    stripped: bool,
 ) -> None:
     problem = None
     if not 0 <= level <= 5:
         problem = f"optimization_level={level}: TensorRT's levels are 0 to 5"
-    elif workspace < 0 or seconds < 0:
-        problem = "workspace_bytes and seconds are 0 or more"
+    elif min(limits) < 0:
+        problem = "workspace_bytes, trial_bytes and seconds are 0 or more"
     elif reproducible and timing_cache is None:
         problem = "reproducible=yes needs the timings of an earlier build: add timing_cache=FOLDER"
     elif not lean_runtime and not version_compatible:
         problem = "lean_runtime=no is for version_compatible=yes: other engines hold no runtime"
-    elif stripped and refit == "individual":
-        problem = "stripped=yes leaves all weights out, and refit=individual lets only some come back"
     if problem:
         raise UsageError(problem)
-
-
-def _library(text: str) -> Path:
-    path = Path(text)
-    if not path.is_absolute():
-        raise UsageError(f"option plugins: {text} is no absolute path, and steps run in folders of their own")
-    if not path.is_file():
-        raise UsageError(f"option plugins: there is no file {text}")
-    return path
 
 
 def _weight_flags(refit: str, stripped: bool, weight_streaming: bool) -> dict[str, bool]:
@@ -181,7 +184,37 @@ def _values(
     return found  # type: ignore[return-value] # three of them
 
 
+# --- the weights alone ---
+
+
+def _refitted(
+    source: Artifact, target: Path, plan: Path, defaults: Mapping[str, Any], given: Mapping[str, Any]
+) -> Artifact:
+    """An engine that was built before, with the weights of this model."""
+    others = [name for name, default in defaults.items() if name != "weights_into" and given[name] != default]
+    if others:
+        what = f"weights_into takes an engine as it was built: {', '.join(others)} cannot be asked for any more"
+        raise UsageError(what, hint=f"remove {', '.join(others)}, or build an engine: leave out weights_into")
+    model = read_outline(source.path)
+    told, digest = onnx_signature(model), _onnx_sha256(source.path)
+    stripped, record = engine_to_refit(plan, source, digest, precision_of(model))
+    engine = refit(stripped, source.path, record["facts"]["hardware"], where=source.location)
+    _check_engine(engine, told, source)
+    version = _write(engine, target)
+    files = (target, *(_placed(path, target, path.name.removeprefix(f"{plan.name}.")) for path in stripped.files[1:]))
+    facts = refitted_facts(record, engine, plan, version, digest)
+    return Artifact("tensorrt", str(target), files, told, trusted=True, facts=facts)
+
+
 # --- what came of it ---
+
+
+def _write(engine: Engine, target: Path) -> str:
+    """Write the plan; the version of TensorRT that it says it is of."""
+    with target.open("wb") as stream:
+        stream.write(engine.plan)
+    header = read_plan(target)  # whole, and a plan as servers know it
+    return header.version or ".".join(map(str, engine.version))
 
 
 def _check_engine(engine: Engine, signature: Signature, source: Artifact) -> None:
@@ -227,8 +260,8 @@ def _onnx_sha256(path: Path) -> str:
     return combine_sha256((file.name, file_sha256(file)) for file in files)
 
 
-def _placed(library: Path, target: Path) -> Path:
+def _placed(library: Path, target: Path, name: str) -> Path:
     """A copy of a plug-in library beside the engine, which cannot be loaded without it."""
-    copy = target.with_name(f"{target.name}.{library.name}")
+    copy = target.with_name(f"{target.name}.{name}")
     shutil.copyfile(library, copy)
     return copy

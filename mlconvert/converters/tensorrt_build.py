@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mlconvert import progress
+from mlconvert.converters.tensorrt_operators import SHOWN, instead
 from mlconvert.converters.tensorrt_profiles import Profile
+from mlconvert.converters.tensorrt_progress import Phases
 from mlconvert.errors import ConversionFailed, HardwareMismatch, OutOfResources, UsageError
-from mlconvert.readers.tensorrt_messages import failure, import_tensorrt, log_of, short, version_of
+from mlconvert.readers.tensorrt_messages import failure, import_tensorrt, log_of, parser_errors, short, version_of
 
 DTYPES = {
     "FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16", "INT8": "int8", "INT32": "int32", "INT64": "int64",
@@ -24,10 +27,7 @@ DTYPES = {
 }  # fmt: skip
 """TensorRT's names of the types that inputs and outputs may have, and ours."""
 
-_SERVED_INSTEAD = (
-    "let ONNX Runtime run what TensorRT lacks: convert --to onnx, publish with --set accelerator=tensorrt; "
-    "or give a library that has the operator: --set tensorrt.plugins=FILE.so"
-)
+_A_LIBRARY = "or give a library that has the operator: --set tensorrt.plugins=FILE.so"
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class Settings:
     hardware_compatibility: str = "NONE"  # of trt.HardwareCompatibilityLevel
     optimization_level: int = 3
     workspace_bytes: int = 0  # 0: as much as there is
+    trial_bytes: int = 0  # 0: TensorRT's own limit
     timing_cache: bytes | None = None  # None: none is kept
-    plugins: tuple[Path, ...] = ()
-    plugins_within: bool = False
+    plugins: tuple[Path, ...] = ()  # in the plan where it is version-compatible, else beside it
     seconds: float = 0.0  # 0: as long as it takes
     values: Mapping[str, tuple[list[int], list[int], list[int]]] = field(default_factory=dict)
 
@@ -60,6 +60,7 @@ class Engine:
     outputs: Mapping[str, tuple[str, tuple[int, ...]]]
     flags: tuple[str, ...]  # that were set in the end, TensorRT's defaults among them
     warnings: tuple[str, ...]
+    plugins: tuple[Path, ...] = ()  # libraries that are in the plan
 
 
 def build(onnx: Path, settings: Settings, *, where: str) -> Engine:
@@ -78,11 +79,14 @@ def build(onnx: Path, settings: Settings, *, where: str) -> Engine:
     network = builder.create_network(typed)
     parser = trt.OnnxParser(network, log)
     if not parser.parse_from_file(str(onnx)):
-        raise _not_parsed(parser, log, where)
+        raise _not_parsed(parser, trt.OnnxParser(builder.create_network(typed), log), onnx, log, where)
     config = builder.create_builder_config()
     monitor = _new_monitor(trt, settings.seconds)
     _configure(trt, log, config, settings, where)
     config.progress_monitor = monitor
+    within = _plugins_within(parser, settings)
+    if within:
+        config.plugins_to_serialize = [str(path) for path in within]
     _add_profiles(builder, config, network, settings, where)
     plan = builder.build_serialized_network(network, config)
     if monitor.late:
@@ -94,11 +98,22 @@ def build(onnx: Path, settings: Settings, *, where: str) -> Engine:
         plan,
         bytes(config.get_timing_cache().serialize()) if settings.timing_cache is not None else None,
         version_of(trt),
-        {tensor.name: _described(tensor) for tensor in map(network.get_input, range(network.num_inputs))},
-        {tensor.name: _described(tensor) for tensor in map(network.get_output, range(network.num_outputs))},
+        _described(network.get_input, network.num_inputs),
+        _described(network.get_output, network.num_outputs),
         tuple(name for name, flag in trt.BuilderFlag.__members__.items() if config.get_flag(flag)),
         tuple(dict.fromkeys(short(message) for message in log.warnings)),
+        within,
     )
+
+
+def _plugins_within(parser: Any, settings: Settings) -> tuple[Path, ...]:
+    """The libraries that go into a version-compatible plan: those given, and those that the parser took operators of.
+
+    TensorRT wants both to be named (IParser::getUsedVCPluginLibraries).
+    """
+    if not settings.flags.get("VERSION_COMPATIBLE"):
+        return ()
+    return tuple(dict.fromkeys([*settings.plugins, *map(Path, parser.get_used_vc_plugin_libraries())]))
 
 
 def _builder(trt: Any, log: Any, where: str) -> Any:
@@ -128,21 +143,25 @@ def _load_plugins(trt: Any, log: Any, plugins: tuple[Path, ...]) -> None:
 # --- the parser ---
 
 
-def _not_parsed(parser: Any, log: Any, where: str) -> ConversionFailed:
+def _not_parsed(parser: Any, fresh: Any, onnx: Path, log: Any, where: str) -> ConversionFailed:
+    """Why a parser did not take the model. What is lacking a fresh one says of all nodes, and what share it has."""
     errors = [parser.get_error(number) for number in range(parser.num_errors)]
-    told = list(dict.fromkeys(map(_node_error, errors))) or [short(message) for message in log.errors[-2:]]
-    more = f"; and {len(told) - 8} more" if len(told) > 8 else ""
+    told = parser_errors(parser) or [short(message) for message in log.errors[-2:]]
     lacking = any(error.code().name.startswith("UNSUPPORTED") for error in errors)
-    what = f"TensorRT does not take the model: {'; '.join(told[:8]) or 'it does not say why'}{more}"
-    return ConversionFailed(what, where=where, hint=_SERVED_INSTEAD if lacking else None)
+    share = f". {_share(fresh, onnx)}" if lacking else ""
+    told = list(dict.fromkeys([*told, *(parser_errors(fresh) if lacking else ())]))
+    more = f"; and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
+    what = f"TensorRT does not take the model: {'; '.join(told[:SHOWN]) or 'it does not say why'}{more}{share}"
+    return ConversionFailed(what, where=where, hint=f"{instead()}; {_A_LIBRARY}" if lacking else None)
 
 
-def _node_error(error: Any) -> str:
-    why = short(error.desc())
-    if error.node() < 0 and not error.node_name():
-        return why
-    name = error.node_name() or f"number {error.node()}"
-    return f"node {name} of type {error.node_operator() or '?'}: {why}"
+def _share(parser: Any, onnx: Path) -> str:
+    """How many of the nodes TensorRT has: what ONNX Runtime would give it, for it asks by the same call."""
+    parser.supports_model_v2(onnx.read_bytes(), str(onnx))
+    parts = [(parser.is_subgraph_supported(number), len(parser.get_subgraph_nodes(number)))
+             for number in range(parser.num_subgraphs)]  # fmt: skip
+    taken = sum(count for supported, count in parts if supported)
+    return f"It has {taken} of the {sum(count for _, count in parts)} nodes"
 
 
 # --- the configuration ---
@@ -159,8 +178,8 @@ def _configure(trt: Any, log: Any, config: Any, settings: Settings, where: str) 
     config.hardware_compatibility_level = getattr(trt.HardwareCompatibilityLevel, settings.hardware_compatibility)
     if settings.workspace_bytes:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, settings.workspace_bytes)
-    if settings.plugins_within:
-        config.plugins_to_serialize = [str(path) for path in settings.plugins]
+    if settings.trial_bytes:
+        config.set_memory_pool_limit(trt.MemoryPoolType.TACTIC_DRAM, settings.trial_bytes)
     if settings.timing_cache is not None:
         cache = config.create_timing_cache(settings.timing_cache)
         if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
@@ -191,16 +210,24 @@ def _add_profiles(builder: Any, config: Any, network: Any, settings: Settings, w
             raise UsageError(f"TensorRT refuses profile {number}", where=where, hint="see the shapes of the option")
 
 
-def _described(tensor: Any) -> tuple[str, tuple[int, ...]]:
-    return DTYPES.get(tensor.dtype.name, tensor.dtype.name), tuple(tensor.shape)
+def described(dtype: Any, shape: Any) -> tuple[str, tuple[int, ...]]:
+    """A tensor's type, as we call it, and its shape."""
+    return DTYPES.get(dtype.name, dtype.name), tuple(shape)
+
+
+def _described(get: Callable[[int], Any], count: int) -> dict[str, tuple[str, tuple[int, ...]]]:
+    return {tensor.name: described(tensor.dtype, tensor.shape) for tensor in map(get, range(count))}
 
 
 # --- the build ---
 
 
 def _new_monitor(trt: Any, seconds: float) -> Any:
-    """What TensorRT reports its progress to: phases go to the log, and past the time limit the build is ended."""
-    begun = time.monotonic()
+    """What TensorRT reports its progress to: it is passed on, and past the time limit the build is ended.
+
+    TensorRT calls it from several threads, and must not be answered with an exception.
+    """
+    begun, phases = time.monotonic(), Phases()
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -210,13 +237,17 @@ def _new_monitor(trt: Any, seconds: float) -> Any:
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             if parent_phase is None:  # inner phases come by the thousand
                 _say(f"{time.monotonic() - begun:.0f} s: {phase_name}, {num_steps} steps")
+            phases.start(phase_name, parent_phase, num_steps)
+            progress.report(*phases.how_far())
 
-        def step_complete(self, phase_name: str, step: int) -> bool:  # noqa: ARG002 - as TensorRT calls it
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            phases.complete(phase_name, step)
+            progress.report(*phases.how_far())
             self.late = self.late or (seconds > 0 and time.monotonic() - begun > seconds)
             return not self.late
 
         def phase_finish(self, phase_name: str) -> None:
-            pass
+            phases.finish(phase_name)
 
     return Monitor()
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mlconvert.artifact import Artifact
 from mlconvert.converters.tensorrt_build import DTYPES
+from mlconvert.converters.tensorrt_operators import check_operators
 from mlconvert.errors import ConversionFailed, UsageError
+from mlconvert.formats.onnx_operators import Node
 from mlconvert.onnx_model.external import array_of
 from mlconvert.onnx_model.graphs import initializers_of, node_name, nodes_of, tensors_of
-from mlconvert.onnx_model.opsets import ML
 from mlconvert.signature import Signature
 
 if TYPE_CHECKING:
@@ -18,17 +20,25 @@ if TYPE_CHECKING:
 
 def check_model(model: onnx.ModelProto, signature: Signature, source: Artifact, plugins: bool) -> None:
     """Raise ConversionFailed for operators and types that no TensorRT has."""
-    found = sorted({node.op_type for node in nodes_of(model) if node.domain == ML})
-    if found and not plugins:
-        what = f"TensorRT has none of the operators of ONNX-ML, and the model uses {', '.join(found)}"
-        hint = "serve the model with ONNX Runtime: --to onnx; trees also with Triton's FIL backend"
-        raise ConversionFailed(what, where=source.location, hint=hint)
+    if not plugins:
+        check_operators(map(_node, _called(model)), source.location)
     for side, specs in (("input", signature.inputs), ("output", signature.outputs)):
         for spec in specs:
             if spec.dtype not in DTYPES.values():
                 what = f"the {side} '{spec.name}' is {spec.dtype}, which TensorRT does not take"
                 hint = "serve the model with ONNX Runtime: --to onnx"
                 raise ConversionFailed(what, where=source.location, hint=hint)
+
+
+def _called(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    """The nodes but those that call one of the model's own functions."""
+    functions = {(function.domain, function.name) for function in model.functions}
+    return (node for node in nodes_of(model) if (node.domain, node.op_type) not in functions)
+
+
+def _node(node: onnx.NodeProto) -> Node:
+    domain = "" if node.domain == "ai.onnx" else node.domain
+    return Node(domain, node.op_type, node.name or next(iter(node.output), "") or "without a name")
 
 
 def check_zero_points(model: onnx.ModelProto, source: Artifact) -> None:

@@ -83,7 +83,8 @@ def _given(signature: Signature, given: Mapping[str, tuple[str, ...]]) -> tuple[
     inputs = {spec.name: spec for spec in signature.inputs}
     for name in given:
         if name not in inputs:
-            raise UsageError(f"option profiles: the model has no input '{name}'.{suggest(name, inputs)}")
+            what = f"option profiles: the model has no input '{name}'.{suggest(name, inputs)}"
+            raise UsageError(what, hint=f"its inputs: {', '.join(map(str, signature.inputs))}")
     for spec in signature.inputs:
         if is_dynamic(spec) and spec.name not in given:
             what = f"option profiles leaves out the input {spec}, which has axes of any length"
@@ -110,12 +111,14 @@ def _shape(spec: TensorSpec, text: str) -> Shape:
         raise UsageError(f"option profiles: '{text}' is no shape", hint=f"for example {_example([spec])}")
     shape = tuple(int(length) for length in text.split("x"))
     if len(shape) != len(spec.shape):
-        raise UsageError(f"option profiles: {text} has {len(shape)} axes, and the input is {spec}")
+        what = f"option profiles: {text} has {len(shape)} axes, and the input is {spec}"
+        raise UsageError(what, hint=f"for example {_example([spec])}")
     if 0 in shape:
         raise UsageError(f"option profiles: {text} of '{spec.name}' holds nothing: a length is 1 or more")
     for axis, length in zip(spec.shape, shape, strict=True):
         if isinstance(axis, int) and axis != length:
-            raise UsageError(f"option profiles: {text} contradicts the input {spec}: {axis} is fixed")
+            what = f"option profiles: {text} contradicts the input {spec}: {axis} is fixed"
+            raise UsageError(what, hint=f"for example {_example([spec])}")
     return shape
 
 

@@ -19,20 +19,22 @@ from mlconvert.converter import Converter, Runner
 from mlconvert.ensembles.chain import formats_in
 from mlconvert.errors import MlconvertError
 from mlconvert.execution import cache
-from mlconvert.execution.jobs import Children
+from mlconvert.execution.jobs import Terms, Workers
+from mlconvert.progress import Progress
 
 
 @dataclass(frozen=True)
 class Event:
     """What a watcher of the run is told."""
 
-    kind: Literal["start", "done", "failed"]
+    kind: Literal["start", "progress", "done", "failed"]
     target: str
     step: str
     seconds: float = 0.0
     peak_rss_bytes: int = 0
     cached: bool = False
     note: str = ""
+    fraction: float | None = None  # of what the note names, while it is under way; None: not known
 
 
 Observer = Callable[[Event], None]
@@ -47,7 +49,8 @@ class Made:
     """What a job gave: its result, its files (relative path -> sha256) and where they lie.
 
     `folder` outlasts the run where it is the cache's, so that a request that names it can be run again. `fresh` is
-    where a job of this run left its files, which may be moved from there.
+    where a job of this run left its files, which may be moved from there. `machine` is the digest of the machine that
+    a hardware-bound result was made on.
     """
 
     result: Mapping[str, Any]
@@ -57,6 +60,7 @@ class Made:
     peak_rss_bytes: int
     cached: bool
     fresh: Path | None = None
+    machine: str | None = None
 
     @property
     def sha256(self) -> str:
@@ -76,7 +80,7 @@ class Made:
 class CachedJobs:
     """The jobs of one run. Safe to use from several threads: a job that two of them ask for runs once."""
 
-    children: Children
+    workers: Workers
     scratch: Path
     observer: Observer
     _futures: dict[str, Future[Made]] = field(default_factory=dict)
@@ -89,13 +93,20 @@ class CachedJobs:
         key: Mapping[str, Any],
         request: Callable[[], Mapping[str, Any]],
         lying_at: Callable[[Mapping[str, str]], Path | None] | None = None,
+        *,
+        bound: bool = False,
+        hardware: str | None = None,
+        like: str | None = None,
     ) -> Made:
         """The result of the job with this key; a step of `target` that a watcher sees as `label`.
 
         `request` is called only when the job has to run, so that what only it needs is not made for nothing.
-        `lying_at` says where files lie that were too large for the cache, if they are still there.
+        `lying_at` says where files lie that were too large for the cache, if they are still there. `bound`, `hardware`
+        and `like` are the job's terms.
         """
-        digest = cache.content_key({**key, "mlconvert": own_sha256(), "python": sys.version})
+        terms = Terms({**key, "mlconvert": own_sha256(), "python": sys.version}, bound, hardware, like)
+        machines = self.workers.machines(hardware) if bound else (None,)
+        digest = terms.key(machines[0])
         with self._lock:
             waiting = self._futures.get(digest)
             if waiting is None:
@@ -103,8 +114,9 @@ class CachedJobs:
         if waiting is not None:
             return replace(waiting.result(), cached=True)
         try:
-            made = self._from_cache(digest, lying_at) or self._run(
-                target, label, digest, request(), placed=lying_at is not None
+            cached = (self._from_cache(terms, machine, lying_at) for machine in machines)
+            made = next((one for one in cached if one is not None), None) or self._run(
+                target, label, digest, request(), terms, placed=lying_at is not None
             )
         except BaseException as error:
             mine.set_exception(error)
@@ -113,26 +125,34 @@ class CachedJobs:
         self.observer(Event("done", target, label, made.seconds, made.peak_rss_bytes, made.cached))
         return made
 
-    def _from_cache(self, key: str, lying_at: Callable[[Mapping[str, str]], Path | None] | None) -> Made | None:
-        entry = cache.lookup(key)
+    def _from_cache(
+        self, terms: Terms, machine: str | None, lying_at: Callable[[Mapping[str, str]], Path | None] | None
+    ) -> Made | None:
+        entry = cache.lookup(terms.key(machine))
         if entry is None:
             return None
         folder = entry.folder or (lying_at(entry.files) if lying_at else None)
         if folder is None:
             return None
-        return Made(entry.result, entry.files, folder, entry.seconds, entry.peak_rss_bytes, cached=True)
+        seconds, peak = entry.seconds, entry.peak_rss_bytes
+        return Made(entry.result, entry.files, folder, seconds, peak, cached=True, machine=machine)
 
-    def _run(self, target: str, label: str, key: str, request: Mapping[str, Any], *, placed: bool) -> Made:
+    def _run(
+        self, target: str, label: str, name: str, request: Mapping[str, Any], terms: Terms, *, placed: bool
+    ) -> Made:
+        def watch(told: Progress) -> None:
+            self.observer(Event("progress", target, label, note=told.note, fraction=told.fraction))
+
         self.observer(Event("start", target, label))
         try:
-            done = self.children.run(label, request, self.scratch / key[:16])
+            done = self.workers.run(label, request, self.scratch / name[:16], watch, terms)
         except MlconvertError as error:
             self.observer(Event("failed", target, label, note=error.message))
             raise
         result = dict(done.result)
         known = result.pop("sha256", {})
         entry = cache.store(
-            key,
+            terms.key(done.machine),
             result,
             done.out,
             seconds=done.seconds,
@@ -142,7 +162,16 @@ class CachedJobs:
             known=known,
         )
         folder = entry.folder or done.out
-        return Made(result, entry.files, folder, done.seconds, done.peak_rss_bytes, cached=False, fresh=done.out)
+        return Made(
+            result,
+            entry.files,
+            folder,
+            done.seconds,
+            done.peak_rss_bytes,
+            cached=done.cached,
+            fresh=done.out,
+            machine=done.machine,
+        )
 
 
 def surroundings(source: Artifact) -> dict[str, Any]:
@@ -170,14 +199,6 @@ def _module_sha256(name: str) -> str:
     origin = Path(spec.origin)
     files = sorted(origin.parent.rglob("*.py")) if spec.submodule_search_locations else [origin]
     return combine_sha256((str(path.relative_to(origin.parent)), file_sha256(path)) for path in files)
-
-
-@once
-def machine_digest() -> str:
-    """The digest of this machine's hardware and drivers, which what is hardware-bound depends on."""
-    from mlconvert.hardware.fingerprint import digest, take
-
-    return digest(take())
 
 
 @once

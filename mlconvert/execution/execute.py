@@ -21,7 +21,7 @@ from mlconvert.errors import MlconvertError
 from mlconvert.execution import cache, outputs
 from mlconvert.execution.cached_jobs import CachedJobs, Event, Observer, unwatched
 from mlconvert.execution.ensembles import run_ensemble
-from mlconvert.execution.jobs import Children
+from mlconvert.execution.jobs import Children, Workers
 from mlconvert.execution.planned import PlannedRun
 from mlconvert.execution.planned_targets import PlannedTarget
 from mlconvert.execution.targets import entry_of, make_target, place_target, told
@@ -30,22 +30,25 @@ from mlconvert.formats import source_sha256
 from mlconvert.report.contents import report_of, source_of
 
 
-def execute(planned: PlannedRun, *, jobs: int = 1, observer: Observer = unwatched) -> dict[str, Any]:
+def execute(
+    planned: PlannedRun, *, jobs: int = 1, observer: Observer = unwatched, workers: Workers | None = None
+) -> dict[str, Any]:
     """Run a planned recipe and return its report; the failures of targets are in it, not raised.
 
-    `jobs`: how many child processes may run side by side. Raises UsageError when another run holds the output.
+    `jobs`: how many child processes may run side by side, where no other `workers` are given. Raises UsageError when
+    another run holds the output.
     """
     started = time.monotonic()
     with outputs.claimed(planned.out, inside=not planned.single) as scratch:
         for destination in planned.destinations:
             outputs.check(destination)  # again, now that no other run writes there
-        children = Children(planned.recipe.limits, jobs)
-        run = CachedJobs(children, scratch, observer)
+        workers = workers or Children(planned.recipe.limits, jobs)
+        run = CachedJobs(workers, scratch, observer)
         with ThreadPoolExecutor(max_workers=len(planned.targets)) as pool:
             try:
                 entries, source, digest = _run_all(run, planned, pool)
             except BaseException:
-                children.stop()
+                workers.stop()
                 raise
         _publish_all(planned, entries, observer)
     cache.prune()
@@ -109,6 +112,7 @@ def _publish_all(planned: PlannedRun, entries: list[dict[str, Any]], observer: O
                 name=spec.name,
                 version=spec.version,
                 options=spec.options,
+                sign=spec.sign,
             )
         except MlconvertError as error:
             entry |= {"ok": False, "exit_code": error.exit_code, "error": error.as_json()}

@@ -1,8 +1,9 @@
 """Jobs: what runs in a child process of its own, and the parent's side of it.
 
 A job is a folder with `request.json`; the child (`python -m mlconvert.worker request.json`) writes `result.json` and
-whatever it makes under `out/`, and its output goes to `log.txt`. So a step that crashes, hangs or outgrows its memory
-is an error here and nothing more, and the same request can be run again by hand or on another machine.
+whatever it makes under `out/`, its output goes to `log.txt`, and how far it has come to `progress.json`. So a step that
+crashes, hangs or outgrows its memory is an error here and nothing more, and the same request can be run again by hand
+or on another machine.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cache as once
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from mlconvert.errors import ConversionFailed, MlconvertError, OutOfResources, UsageError, from_json
 from mlconvert.execution import cache
+from mlconvert.progress import FILENAME, Reader, Watcher, unwatched
 from mlconvert.recipe import LimitsSpec
 
 SCHEMA = "mlconvert.request/1"
@@ -32,14 +35,19 @@ POLL_SECONDS = 0.02
 MEMORY_POLL_SECONDS = 0.1
 NO_SPACE = 64 << 10  # bytes: with less than that left, a step that could not say why it ended had no place to say it
 KEPT_FAILURES = 50  # folders of failed jobs that are kept for a look
+HERE = "."  # hardware: that of the machine which the run was started on
 
 
 @dataclass(frozen=True)
 class Done:
+    """`machine` is the digest of the machine that did it, where it is known and matters."""
+
     result: Mapping[str, Any]
     folder: Path  # the job's folder; what it made is under out/
     seconds: float
     peak_rss_bytes: int
+    machine: str | None = None
+    cached: bool = False  # it had been done before, by another run
 
     @property
     def out(self) -> Path:
@@ -48,6 +56,56 @@ class Done:
     @property
     def log(self) -> Path:
         return self.folder / "log.txt"
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Where a job may be done, and what its result is known by.
+
+    `hardware`: a type of GPU, HERE, or None where any machine will do. `like`: the digest of the machine that made what
+    the job is about, where it had better be done too. `parts` are what the result depends on; with `bound` it depends
+    on the machine besides.
+    """
+
+    parts: Mapping[str, Any] = field(default_factory=dict)
+    bound: bool = False
+    hardware: str | None = None
+    like: str | None = None
+
+    def key(self, machine: str | None) -> str:
+        """The key of the result on the machine with that digest."""
+        return cache.content_key({**self.parts, "hardware": machine} if self.bound else self.parts)
+
+
+ANYWHERE = Terms()
+
+
+class Workers(Protocol):
+    """Who does the jobs of a run: the child processes of this machine, or a cluster."""
+
+    def machines(self, hardware: str | None) -> tuple[str, ...]:
+        """The digests of the machines that may do what is bound to such hardware, always in one order; at least one."""
+
+    def run(
+        self,
+        step: str,
+        request: Mapping[str, Any],
+        folder: Path,
+        watch: Watcher = unwatched,
+        terms: Terms = ANYWHERE,
+    ) -> Done:
+        """Do one request in the (new) folder and return its result; `watch` is told how far it has come."""
+
+    def stop(self) -> None:
+        """End everything. Safe to call more than once, from any thread."""
+
+
+@once
+def machine_digest() -> str:
+    """The digest of this machine's hardware and drivers, which what is hardware-bound depends on."""
+    from mlconvert.hardware.fingerprint import digest, take
+
+    return digest(take())
 
 
 class Cancelled(Exception):
@@ -77,29 +135,45 @@ class Children:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(pid, signal.SIGKILL)
 
-    def run(self, step: str, request: Mapping[str, Any], folder: Path) -> Done:
-        """Run one request in the (new) folder and return its result.
+    def machines(self, hardware: str | None) -> tuple[str, ...]:  # noqa: ARG002 - whatever is asked for, it is this one
+        return (machine_digest(),)
 
-        Raises what the worker raised; ConversionFailed when it died; OutOfResources when it passed a limit.
+    def run(
+        self,
+        step: str,
+        request: Mapping[str, Any],
+        folder: Path,
+        watch: Watcher = unwatched,
+        terms: Terms = ANYWHERE,
+    ) -> Done:
+        """Run one request in the (new) folder and return its result; `watch` is told how far it has come.
+
+        Raises what the worker raised; ConversionFailed when it died; OutOfResources when it passed a limit. The request
+        and the log of what failed are kept, and the error says where.
         """
+        try:
+            done = self.attempt(step, request, folder, watch)
+        except MlconvertError as error:
+            raise kept_failure(error, step, folder) from error.__cause__
+        return replace(done, machine=machine_digest()) if terms.bound else done
+
+    def attempt(self, step: str, request: Mapping[str, Any], folder: Path, watch: Watcher = unwatched) -> Done:
+        """`run`, of which nothing is kept when it fails."""
         with self._slots:
-            (folder / "out").mkdir(parents=True)
-            (folder / "work").mkdir()
-            path = folder / "request.json"
-            path.write_text(json.dumps({"schema": SCHEMA, "step": step, **request}, indent=1))
+            path = write_request(step, request, folder)
             started = time.monotonic()
             with (folder / "log.txt").open("wb") as log:
                 process = self._start(path, log.fileno(), request.get("cwd") or folder / "work")
-                status, usage, passed = self._wait(process, started)
+                status, usage, passed = self._wait(process, started, Reader(folder / FILENAME, watch))
             seconds = time.monotonic() - started
             if passed is not None:
-                raise self._failure(passed, step, folder)
+                raise passed
             try:
                 told = json.loads((folder / "result.json").read_bytes())
             except (FileNotFoundError, ValueError):
-                raise self._failure(_death(step, status, folder), step, folder) from None
+                raise _death(step, status, folder) from None
             if "error" in told:
-                raise self._failure(from_json(told), step, folder)
+                raise from_json(told)
             # Where there is no /proc: ru_maxrss is KiB on Linux, bytes on macOS.
             peak = told["peak_rss_bytes"] or usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
             return Done(told["result"], folder, seconds, peak)
@@ -123,7 +197,9 @@ class Children:
             self._running[process.pid] = process
         return process
 
-    def _wait(self, process: subprocess.Popen[bytes], started: float) -> tuple[int, Any, MlconvertError | None]:
+    def _wait(
+        self, process: subprocess.Popen[bytes], started: float, progress: Reader
+    ) -> tuple[int, Any, MlconvertError | None]:
         pid = process.pid
         passed: MlconvertError | None = None
         checked, pause = started, 0.002
@@ -145,6 +221,7 @@ class Children:
                 if passed is not None:
                     with contextlib.suppress(ProcessLookupError):
                         os.killpg(pid, signal.SIGKILL)
+                progress.look()
                 time.sleep(pause)
                 pause = min(pause * 1.5, POLL_SECONDS)
         finally:
@@ -158,15 +235,25 @@ class Children:
             raise Cancelled
         return status, usage, passed
 
-    def _failure(self, error: MlconvertError, step: str, folder: Path) -> MlconvertError:
-        """The error, with the step's name and the place where its request and log are kept."""
-        kept = _keep(step, folder)
-        where = f"step '{step}'" + (f" ({error.where})" if error.where else "")
-        if kept is not None:
-            again = shlex.join([sys.executable, "-m", "mlconvert.worker", str(kept / "request.json")])
-            where += f"\nlog: {kept / 'log.txt'}\nagain: {again}"
-        error.where = where
-        return error
+
+def write_request(step: str, request: Mapping[str, Any], folder: Path) -> Path:
+    """Make the folder of a job with its request in it."""
+    (folder / "out").mkdir(parents=True)
+    (folder / "work").mkdir()
+    path = folder / "request.json"
+    path.write_text(json.dumps({"schema": SCHEMA, "step": step, **request}, indent=1))
+    return path
+
+
+def kept_failure(error: MlconvertError, step: str, folder: Path, node: str | None = None) -> MlconvertError:
+    """The error, with the step's name, the machine of a cluster, and the place where request and log are kept."""
+    kept = _keep(step, folder)
+    where = f"step '{step}'" + (f" on {node}" if node else "") + (f" ({error.where})" if error.where else "")
+    if kept is not None:
+        again = shlex.join([sys.executable, "-m", "mlconvert.worker", str(kept / "request.json")])
+        where += f"\nlog: {kept / 'log.txt'}\nagain: {again}"
+    error.where = where
+    return error
 
 
 def _death(step: str, status: int, folder: Path) -> MlconvertError:

@@ -15,6 +15,7 @@ from mlconvert.execution import outputs
 from mlconvert.execution.planned_ensembles import PlannedEnsemble, ensemble_as_json, plan_ensemble
 from mlconvert.execution.planned_targets import PlannedTarget, plan_target, planned_source, written
 from mlconvert.execution.verification import require_samples
+from mlconvert.operations.signing import Signer
 from mlconvert.recipe import PublishSpec, Recipe
 from mlconvert.report.contents import shown
 from mlconvert.repositories import Repository, check_store, repository_named
@@ -81,12 +82,18 @@ class PlannedRun:
 
 
 def plan_run(
-    recipe: Recipe, out: Path | None = None, *, single: bool = False, names: tuple[str, ...] = ()
+    recipe: Recipe,
+    out: Path | None = None,
+    *,
+    single: bool = False,
+    names: tuple[str, ...] = (),
+    elsewhere: bool = False,
 ) -> PlannedRun:
     """Recognise the source, route every target, check options, packages and samples' file: before anything runs.
 
     `single`: a one-target recipe whose output is OUT itself; otherwise `<out>/<target>/`, out being
-    `build/<recipe>` by default. `names` picks targets.
+    `build/<recipe>` by default. `names` picks targets. `elsewhere`: the run is made on another machine, so neither what
+    is installed here nor the hardware matters.
     """
     source = None
     if recipe.model is not None:
@@ -96,19 +103,26 @@ def plan_run(
         require_samples(recipe.samples)
     base = (out or Path("build") / recipe.name).absolute()
     if recipe.ensemble is not None:
-        ensemble = plan_ensemble(recipe, recipe.ensemble, source, base, names)
+        ensemble = plan_ensemble(recipe, recipe.ensemble, source, base, names, elsewhere=elsewhere)
         targets = [member.target for member in ensemble.members if member.chosen]
         planned = PlannedRun(recipe, source, tuple(targets), base, single, ensemble)
     else:
         assert source is not None
         _check_names(names, [target.name for target in recipe.targets])
         targets = [
-            plan_target(recipe, spec, source, base if single else base / spec.name, ("targets", spec.name))
+            plan_target(
+                recipe,
+                spec,
+                source,
+                base if single else base / spec.name,
+                ("targets", spec.name),
+                elsewhere=elsewhere,
+            )
             for spec in recipe.targets
             if not names or spec.name in names
         ]
         planned = PlannedRun(recipe, source, tuple(targets), base, single)
-    _check_publishing(planned)
+    _check_publishing(planned, elsewhere=elsewhere)
     return planned
 
 
@@ -118,7 +132,7 @@ def _check_names(names: tuple[str, ...], known: list[str]) -> None:
             raise UsageError(f"the recipe has no target '{name}'", hint=f"its targets: {', '.join(known)}")
 
 
-def _check_publishing(planned: PlannedRun) -> None:
+def _check_publishing(planned: PlannedRun, *, elsewhere: bool) -> None:
     """Refuse what could never be published, before the work rather than after it."""
     taken: dict[tuple[Path | str, str], str] = {}
     kinds: dict[Path | str, Repository] = {}
@@ -128,8 +142,11 @@ def _check_publishing(planned: PlannedRun) -> None:
         if publication.format not in row.formats:
             what = f"target '{name}' ends in {publication.format}; {row.title} takes {', '.join(row.formats)}"
             raise UsageError(what, hint=f"end its steps with {row.formats[0]}, or do not publish it")
-        packages.require(row.packages, f"publishing to {row.title}")
+        if not elsewhere:
+            packages.require(row.packages, f"publishing to {row.title}")
         check_options("publish", row.load().options(publication.format), spec.options)
+        if spec.sign is not None and not elsewhere:
+            Signer(spec.sign)  # raises for a key that could not be used
         repository = planned.repository_of(spec)
         _check_place(planned, repository)
         check_store(row, located(str(repository)))

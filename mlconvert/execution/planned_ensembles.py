@@ -55,7 +55,13 @@ class PlannedEnsemble:
 
 
 def plan_ensemble(
-    recipe: Recipe, spec: EnsembleSpec, whole: Artifact | None, base: Path, names: tuple[str, ...]
+    recipe: Recipe,
+    spec: EnsembleSpec,
+    whole: Artifact | None,
+    base: Path,
+    names: tuple[str, ...],
+    *,
+    elsewhere: bool = False,
 ) -> PlannedEnsemble:
     """Plan the models as targets in folders of their own, and the ensemble in one beside them.
 
@@ -75,7 +81,8 @@ def plan_ensemble(
             with written(recipe, ENSEMBLE, "split"):
                 what = f"{shown(whole.location)} is {format_named(whole.format).title}: only a pipeline can be split"
                 raise UsageError(what, hint="convert it as one model, with `targets`")
-        packages.require((packages.SKOPS,), "splitting a pipeline")
+        if not elsewhere:
+            packages.require((packages.SKOPS,), "splitting a pipeline")
     members = []
     for member in spec.members:
         source = None
@@ -84,7 +91,7 @@ def plan_ensemble(
                 source = planned_source(member.model)
         start = source or whole
         assert start is not None
-        target = plan_target(recipe, member.target, start, base / member.target.name, member.keys)
+        target = plan_target(recipe, member.target, start, base / member.target.name, member.keys, elsewhere=elsewhere)
         members.append(PlannedMember(target, source, everything or member.target.name in names))
     with written(recipe, ENSEMBLE, "parity"):
         tolerances_for(spec.parity, "float32")  # raises for values that are no tolerances

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from mlconvert import packages
 from mlconvert.artifact import Artifact
-from mlconvert.errors import UsageError
+from mlconvert.errors import HardwareMismatch, UsageError
 from mlconvert.execution import outputs
+from mlconvert.execution.planned_hardware import check_bound, require_here
 from mlconvert.execution.verification import tolerances_for
 from mlconvert.formats import hint_for, source_artifact
 from mlconvert.plan import Plan, Waypoint, make_plan
@@ -40,22 +41,37 @@ def planned_source(model: ModelSpec) -> Artifact:
 
 
 def plan_target(
-    recipe: Recipe, spec: TargetSpec, source: Artifact, out: Path, keys: tuple[str | int, ...]
+    recipe: Recipe,
+    spec: TargetSpec,
+    source: Artifact,
+    out: Path,
+    keys: tuple[str | int, ...],
+    *,
+    elsewhere: bool = False,
 ) -> PlannedTarget:
     """The route of one target from its source to the output `out`; `keys` say where the recipe has it.
 
-    Raises UsageError and MissingPackage.
+    `elsewhere`: it is made on another machine, so neither what is installed here nor the hardware matters.
+    Raises UsageError, MissingPackage and HardwareMismatch.
     """
     waypoints = [
         Waypoint(step.name, step.options, place_in(recipe, *keys, "steps", index))
         for index, step in enumerate(spec.steps)
     ]
-    plan = make_plan(source.format, waypoints, registry().converters, spec.settings)
-    if spec.parity.verify:
-        for name in dict.fromkeys((source.format, *(step.converter.target for step in plan.steps))):
-            packages.require(registry().runner(name).packages, f"running {name}, to verify the result,")
-    elif plan.needs_samples:
-        packages.require(registry().runner(source.format).packages, f"making samples for {source.format}")
+
+    def routed(*, elsewhere: bool) -> Plan:
+        return make_plan(source.format, waypoints, registry().converters, spec.settings, elsewhere=elsewhere)
+
+    if spec.hardware is not None:  # before packages are looked for: they may be on the machine with the hardware alone
+        with written(recipe, *keys, "hardware"):
+            check_bound(spec, routed(elsewhere=True))
+            if not elsewhere:
+                require_here(spec, shown(recipe.file or recipe.name))
+    plan = routed(elsewhere=elsewhere)
+    if plan.steps:
+        plan.steps[0].converter.check_source(source, plan.steps[0].options)
+    if not elsewhere:
+        _require_runners(spec, source, plan)
     destination = outputs.Destination.of(out, registry().format(plan.target_format))
     if spec.filename:
         destination = replace(destination, main=destination.main.with_name(spec.filename))
@@ -63,6 +79,14 @@ def plan_target(
     outputs.check(destination)
     tolerances_for(spec.parity, "float32")  # raises for values that are no tolerances
     return PlannedTarget(spec, plan, destination)
+
+
+def _require_runners(spec: TargetSpec, source: Artifact, plan: Plan) -> None:
+    if spec.parity.verify:
+        for name in dict.fromkeys((source.format, *(step.converter.target for step in plan.steps))):
+            packages.require(registry().runner(name).packages, f"running {name}, to verify the result,")
+    elif plan.needs_samples:
+        packages.require(registry().runner(source.format).packages, f"making samples for {source.format}")
 
 
 def place_in(recipe: Recipe, *keys: str | int) -> Callable[[], str] | None:
@@ -75,7 +99,7 @@ def written(recipe: Recipe, *keys: str | int) -> Iterator[None]:
     """Say of an error about something in a recipe where that is written."""
     try:
         yield
-    except UsageError as error:
+    except (UsageError, HardwareMismatch) as error:
         place = place_in(recipe, *keys)
         if place is not None:
             told = error.where if error.where and error.where not in error.message else None

@@ -12,9 +12,12 @@ from typing import Any
 
 from mlconvert import records
 from mlconvert.artifact import Artifact, file_sha256
+from mlconvert.converter import option_files, options_of
 from mlconvert.errors import MlconvertError, ParityFailed
 from mlconvert.execution import outputs
-from mlconvert.execution.cached_jobs import CachedJobs, Made, code_versions, machine_digest, surroundings
+from mlconvert.execution.cached_jobs import CachedJobs, Made, code_versions, surroundings
+from mlconvert.execution.jobs import HERE
+from mlconvert.execution.planned_hardware import first_bound
 from mlconvert.execution.planned_targets import PlannedTarget
 from mlconvert.execution.verification import Precise, Reference, tolerances_for, verify_artifact, why_failed
 from mlconvert.plan import PlannedStep
@@ -72,9 +75,13 @@ def make_target(
     source_digest = digest
     samples = make_samples() if verify or target.plan.needs_samples else None
     artifact, proof, precise = source, dict[str, Any](), Precise()
+    bound, hardware, like = first_bound(target.plan), None, None
     for index, step in enumerate(target.plan.steps):
         last = index + 1 == len(target.plan.steps)
-        made = _convert(run, target, step, artifact, digest, samples, last=last)
+        if index == bound:
+            hardware = target.spec.hardware or HERE
+        made = _convert(run, target, step, artifact, digest, samples, last=last, hardware=hardware, like=like)
+        like = made.machine or like
         artifact, digest = made.artifact(), made.sha256
         precise = precise.after(step.converter, artifact)
         row = step_entry(step.converter.id, step.options, made)
@@ -82,7 +89,17 @@ def make_target(
         if verify and samples is not None:
             tolerances = tolerances_for(target.spec.parity, precise.precision, promised=precise.promised, last=last)
             reference = Reference(source, source_digest, samples)
-            verified = verify_artifact(run, name, f"verify {step.name}", artifact, digest, reference, tolerances)
+            verified = verify_artifact(
+                run,
+                name,
+                f"verify {step.name}",
+                artifact,
+                digest,
+                reference,
+                tolerances,
+                hardware=hardware,
+                like=like,
+            )
             proof = dict(verified.result)
             proof["tolerances"] = tolerances.as_json()
             row["parity"] = proof["parity"]
@@ -101,6 +118,8 @@ def _convert(
     samples: Made | None,
     *,
     last: bool,
+    hardware: str | None,
+    like: str | None,
 ) -> Made:
     converter, main = step.converter, target.destination.main
     filename = main.name if last else registry().format(converter.target).filename
@@ -116,8 +135,9 @@ def _convert(
         "filename": filename,
         "versions": {**code_versions(converter), **_reader_versions(converter.target)},
     }
-    if converter.hardware_bound:
-        key["hardware"] = machine_digest()
+    files = option_files(options_of(converter.load()), step.options)
+    if files:  # what is in them counts, too
+        key["files"] = [file_sha256(path) for path in files]
     request = {
         "job": "convert",
         "converter": converter.id,
@@ -133,7 +153,16 @@ def _convert(
         there = all((folder / name).is_file() and file_sha256(folder / name) == sha for name, sha in files.items())
         return folder if there else None
 
-    return run.get(target.spec.name, step.name, key, lambda: request, placed_before if last else None)
+    return run.get(
+        target.spec.name,
+        step.name,
+        key,
+        lambda: request,
+        placed_before if last else None,
+        bound=converter.hardware_bound,
+        hardware=hardware,
+        like=like,
+    )
 
 
 def _reader_versions(format_name: str) -> dict[str, str]:
@@ -143,7 +172,8 @@ def _reader_versions(format_name: str) -> dict[str, str]:
 
 
 def step_entry(converter: str, options: Mapping[str, Any], made: Made) -> dict[str, Any]:
-    """A step as reports and records have it."""
+    """A step as reports and records have it; `node` is the machine of a cluster that made it."""
+    ran = made.result.get("ran")
     return {
         "converter": converter,
         "options": dict(options),
@@ -151,6 +181,7 @@ def step_entry(converter: str, options: Mapping[str, Any], made: Made) -> dict[s
         "peak_rss_bytes": made.peak_rss_bytes,
         "cached": made.cached,
         "parity": None,
+        **({"node": ran["node"]} if ran else {}),
     }
 
 
@@ -167,7 +198,8 @@ def place_target(
     artifact, made = finished.artifact, finished.made
     needed = (row for step in target.plan.steps for row in step.converter.packages)
     record = record_of(artifact, made.files, entry["steps"], source, finished.precise.precision, finished.proof)
-    record["environment"] = environment(needed)
+    ran = made.result.get("ran")
+    record["environment"] = ran["environment"] if ran else environment(needed)
 
     def fill(staged: Path) -> None:
         for path in artifact.files:

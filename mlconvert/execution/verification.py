@@ -92,8 +92,14 @@ def verify_artifact(
     sha256: str,
     reference: Reference,
     tolerances: Tolerances,
+    *,
+    hardware: str | None = None,
+    like: str | None = None,
 ) -> Made:
-    """Compare an artifact with the reference; the job's result is `{parity, rows}`, as the worker gives them."""
+    """Compare an artifact with the reference; the job's result is `{parity, rows}`, as the worker gives them.
+
+    `hardware` and `like` say where the artifact runs, as the terms of a job do.
+    """
     contract = input_contract(candidate)
     outputs = candidate.signature.outputs if candidate.signature else ()
     more = sorted(spec.name for spec in outputs if spec.name in MORE_OUTPUTS)
@@ -125,7 +131,7 @@ def verify_artifact(
             **surroundings(candidate),
         }
 
-    return jobs.get(target, label, key, request)
+    return jobs.get(target, label, key, request, hardware=hardware, like=like)
 
 
 def make_answers(

@@ -67,6 +67,11 @@ class PlanHeader:
         return ".".join(map(str, self.tensorrt)) if self.tensorrt else None
 
 
+def refitting(plan: str = "PLAN") -> str:
+    """The command that puts weights into a plan that was built without them."""
+    return f"mlconvert convert MODEL.onnx --to tensorrt --set tensorrt.weights_into={plan} --trust"
+
+
 def read_plan(path: Path) -> PlanHeader:
     """The header of the plan in a file, whatever a server would say of it.
 

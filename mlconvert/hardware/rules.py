@@ -17,6 +17,7 @@ from typing import Any, Literal
 from mlconvert.hardware import comparing as c
 from mlconvert.hardware.comparing import Build
 from mlconvert.hardware.fingerprint import Fingerprint, Gpu
+from mlconvert.hardware.plans import refitting
 
 Verdict = Literal["ok", "suboptimal", "refuse"]
 Level = Literal["suboptimal", "refuse"]
@@ -291,8 +292,8 @@ def own_findings(built: Build) -> Iterable[Finding]:
         yield Finding(rule, "refuse", None, None, sentence)
     if "STRIP_PLAN" in built.flags:
         what = "the plan was built without its weights: it answers nothing before it is refitted with them"
-        yield Finding("weights", "refuse", "STRIP_PLAN", None, what)
-    if built.plugins:
+        yield Finding("weights", "refuse", "STRIP_PLAN", None, what, fix=refitting())
+    if built.plugins and "VERSION_COMPATIBLE" not in built.flags:  # in those the libraries are in the plan
         what = "the plan does not load before these plug-in libraries are; whether a server loads them is not seen here"
         yield Finding("plugins", "suboptimal", ", ".join(built.plugins), None, what)
 

@@ -9,6 +9,7 @@ from typing import Any
 from mlconvert import packages, records
 from mlconvert.errors import RepositoryInvalid, UsageError
 from mlconvert.formats import source_artifact
+from mlconvert.operations.signing import Signer
 from mlconvert.registry import registry
 from mlconvert.report.contents import shown
 from mlconvert.repositories import repository_in, repository_named
@@ -23,12 +24,15 @@ def merge(
     name: str,
     version: int | None = None,
     options: Mapping[str, Any] | None = None,
+    sign: str | Path | None = None,
 ) -> dict[str, Any]:
     """Put the engines, and an ONNX model where one is named, into the Triton model `name`; what was done, for a report.
 
-    Raises UsageError (no engine, two for one GPU, one without a record, a repository in an object store),
-    RepositoryInvalid (engines that do not belong together, that no server loads, or that changed since their record
-    was written), ConversionFailed (a damaged file), OutOfResources, MissingPackage.
+    `sign` is the file of a private key, with which the version is signed.
+
+    Raises UsageError (no engine, two for one GPU, one without a record, a repository in an object store, a key of no
+    use), RepositoryInvalid (engines that do not belong together, that no server loads, or that changed since their
+    record was written), ConversionFailed (a damaged file), OutOfResources, MissingPackage.
     """
     if "://" in str(repository):
         what = f"{repository}: engines are merged in a folder"
@@ -41,5 +45,6 @@ def merge(
     found = [
         Built(*records.with_record(source_artifact(str(location), formats=registry().formats))) for location in built
     ]
-    done = merge_into(found, place, name, version=version, options=options or {})
-    return {"repository": shown(place), **done.as_json(), "path": shown(done.path)}
+    signer = Signer(sign) if sign is not None else None
+    done = merge_into(found, place, name, version=version, options=options or {}, sign=signer)
+    return {"repository": shown(place), **done.as_json(), "path": shown(done.path), "signed": signer is not None}

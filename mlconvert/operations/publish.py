@@ -212,7 +212,7 @@ def _hardware(artifact: Artifact, record: Mapping[str, Any] | None, load: str | 
         return []
     for found in own_findings(build):
         if found.level == "refuse":
-            hint = "build it again, and publish what comes out"
+            hint = f"{found.fix or 'build it again'}, and publish what comes out"
             raise RepositoryInvalid(f"no server loads it: {found.sentence}", where=artifact.location, hint=hint)
     told = refusals(judge_machine(build, take()))
     if told is None:

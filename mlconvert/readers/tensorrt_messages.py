@@ -59,6 +59,14 @@ _KNOWN: tuple[tuple[str, str, type[MlconvertError], str], ...] = (
 )
 
 
+# A warning that comes with an engine that does run, and what mends it.
+_OTHER_PRODUCT = "across different models of devices is not supported"
+_OTHER_PRODUCT_MEANS = (
+    "the engine was built on another model of GPU of this compute capability: NVIDIA does not support that, and it may "
+    f"be slower or fail ({_REBUILD}; mlconvert check shows what differs)"
+)
+
+
 def import_tensorrt() -> Any:
     """TensorRT's bindings. Raises MissingPackage where they, or the libraries that they load, are not there."""
     try:
@@ -96,6 +104,8 @@ def _only_log(trt: Any) -> Any:
         def log(self, severity: Any, msg: str) -> None:
             if severity.name == "VERBOSE":
                 return
+            if _OTHER_PRODUCT in msg:
+                msg = f"{msg} - that is: {_OTHER_PRODUCT_MEANS}"
             print(f"TensorRT {severity.name.lower()}: {msg}", file=sys.stderr)  # noqa: T201 - the step's log
             if severity.name in _BAD:
                 self.errors.append(msg)
@@ -121,6 +131,19 @@ def failure(
                 return kind(f"{what}: {meaning.format(**told)}", where=where, hint=hint)
     quoted = "; ".join(short(message) for message in said[-2:]) or "TensorRT does not say why"
     return otherwise(f"{what}: {quoted}", where=where)
+
+
+def parser_errors(parser: Any) -> list[str]:
+    """What an ONNX parser (or refitter) has against a model, node by node, each said once."""
+    return list(dict.fromkeys(_node_error(parser.get_error(number)) for number in range(parser.num_errors)))
+
+
+def _node_error(error: Any) -> str:
+    why = short(error.desc())
+    if error.node() < 0 and not error.node_name():
+        return why
+    name = error.node_name() or f"number {error.node()}"
+    return f"node {name} of type {error.node_operator() or '?'}: {why}"
 
 
 def short(message: str) -> str:

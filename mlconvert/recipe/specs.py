@@ -65,6 +65,7 @@ class PublishSpec:
     repository: Path | str | None = None
     version: int | None = None  # None: the next one
     options: Mapping[str, Any] = field(default_factory=dict)
+    sign: Path | None = None  # the file of a private key
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ class LimitsSpec:
 class TargetSpec:
     """`settings` are the `--set` values of a command line (step or None, option, value), assigned after routing.
 
-    `filename` is the main file's name where the command line chose one.
+    `filename` is the main file's name where the command line chose one. `hardware` is the type of GPU that its
+    hardware-bound steps are made on; None: whatever is here.
     """
 
     name: str
@@ -88,6 +90,7 @@ class TargetSpec:
     publish: PublishSpec | None = None
     settings: tuple[tuple[str | None, str, Any], ...] = ()
     filename: str | None = None
+    hardware: str | None = None
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,7 @@ def _ensemble(value: Mapping[str, Any], folder: Path) -> EnsembleSpec:
                 repository=publish.repository,
                 version=int(own["version"]) if "version" in own else None,
                 options=own.get("options", {}),
+                sign=publish.sign,
             )
             target = replace(target, publish=published)
         members.append(MemberSpec(model, target, keys))
@@ -131,6 +132,7 @@ def _target(name: str, value: Mapping[str, Any], folder: Path) -> TargetSpec:
         steps=tuple(_step(step) for step in value["steps"]),
         parity=_parity(value.get("parity", True)),
         publish=_publish(publish, folder) if publish is not None else None,
+        hardware=value.get("hardware"),
     )
 
 
@@ -162,6 +164,7 @@ def _publish(value: Mapping[str, Any], folder: Path) -> PublishSpec:
         repository=_repository(value["repository"], folder) if "repository" in value else None,
         version=int(value["version"]) if "version" in value else None,
         options=value.get("options", {}),
+        sign=_path(value["sign"], folder) if "sign" in value else None,
     )
 
 

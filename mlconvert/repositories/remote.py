@@ -125,6 +125,20 @@ class Bucket:
 
         return self._ask("read", key, get)
 
+    def has(self, key: str) -> bool:
+        import obstore
+
+        def head() -> bool:
+            try:
+                obstore.head(self.store, key)
+            except FileNotFoundError as error:
+                if "NoSuchBucket" in str(error):
+                    raise
+                return False
+            return True
+
+        return self._ask("read", key, head)
+
     def chunks(self, key: str) -> Iterator[bytes]:
         """A long object, piece by piece. Raises RepositoryInvalid when it is not there."""
         import obstore

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from mlconvert import records
 from mlconvert.artifact import Artifact
 from mlconvert.converter import Session
-from mlconvert.errors import ConversionFailed, HardwareMismatch, NotVerified, UsageError
+from mlconvert.errors import ConversionFailed, NotVerified, UsageError
+from mlconvert.hardware.plans import refitting
 from mlconvert.readers import cuda_memory
 from mlconvert.readers.hardware_builds import require_fits
-from mlconvert.readers.tensorrt_messages import failure, import_tensorrt, log_of
+from mlconvert.readers.tensorrt_engines import load_engine
+from mlconvert.readers.tensorrt_messages import failure, import_tensorrt
 from mlconvert.signature import Signature
 
 if TYPE_CHECKING:
@@ -50,9 +52,10 @@ def load(artifact: Artifact) -> Session:
         raise NotVerified(what, where=where, hint="build the engine with mlconvert: --to tensorrt")
     built = artifact.facts.get("hardware", {})
     if "STRIP_PLAN" in built.get("flags", ()):
-        what = "the engine holds no weights, so that it cannot be run before it is refitted"
-        raise NotVerified(what, where=where, hint="refit it where it is served, or build it without stripped; "
-                          "--no-verify converts all the same")  # fmt: skip
+        what = "the engine holds no weights, so that it cannot be run before it gets them"
+        fresh = "fingerprint" in artifact.facts
+        hint = f"where it is served: {refitting() if fresh else refitting(where)}"
+        raise NotVerified(what, where=where, hint=f"build it with --no-verify; {hint}" if fresh else hint)
     return Session(known, _Running(artifact, known, built).run)
 
 
@@ -60,30 +63,18 @@ class _Running:
     """An engine on the first GPU."""
 
     def __init__(self, artifact: Artifact, known: Signature, built: Mapping[str, Any]) -> None:
-        self._trt = trt = import_tensorrt()
         self._where = where = artifact.location
         self._names = [spec.name for spec in known.inputs], [spec.name for spec in known.outputs]
         self._by_rows = all(spec.shape[:1] in ((None,), ("batch",)) for spec in (*known.inputs, *known.outputs))
-        self._log = log = log_of(trt)
+        self._trt = import_tensorrt()
         self._device = cuda_memory.Device(cuda_memory.load_driver())
-        try:
-            runtime = trt.Runtime(log)
-        except (TypeError, RuntimeError) as error:
-            raise failure("no engine can be run here", log.errors, where=where, otherwise=HardwareMismatch) from error
-        trt.init_libnvinfer_plugins(log, "")
-        if "VERSION_COMPATIBLE" in built.get("flags", ()):  # such a plan brings its own runtime, as code
-            runtime.engine_host_code_allowed = True
-        for path in artifact.files[1:]:
-            if trt.get_plugin_registry().load_library(str(path)) is None:
-                raise failure(f"TensorRT cannot load the plug-in library {path.name}", log.errors, where=str(path))
-        self._runtime = runtime
-        self._engine = runtime.deserialize_cuda_engine(artifact.path.read_bytes())
-        if self._engine is None:
-            raise failure("TensorRT does not load the plan", log.errors, where=where, otherwise=HardwareMismatch)
+        self._runtime, self._engine, self._log = load_engine(artifact, built)
         self._check_names()
+        if "WEIGHT_STREAMING" in built.get("flags", ()):  # else it has to fit as a whole
+            self._engine.weight_streaming_budget_v2 = self._engine.get_weight_streaming_automatic_budget()
         self._context = self._engine.create_execution_context()
         if self._context is None:
-            raise failure("TensorRT cannot run the plan", log.errors, where=where)
+            raise failure("TensorRT cannot run the plan", self._log.errors, where=where)
         self._ranges = self._profile_ranges()
 
     def _check_names(self) -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlconvert import records
 from mlconvert.deployment.triton.description import (
     described,
     newest_release,
@@ -41,6 +42,19 @@ def test_the_command_line_names_every_model(repository):
     ]
     assert "--disable-auto-complete-config" in arguments
     assert "--exit-timeout-secs=7" in arguments
+
+
+@pytest.mark.parametrize("flags", [["TF32"], ["TF32", "VERSION_COMPATIBLE"]])
+def test_engines_that_bring_their_runtime_are_allowed_to(repository, flags):
+    root = repository("vision", "churn")
+    plan = root / "vision" / "1" / "model.plan"
+    plan.parent.mkdir(exist_ok=True)
+    plan.write_bytes(b"ftrt")
+    file = {"path": "model.plan", "sha256": "0" * 64, "bytes": 4}
+    record = {"schema": records.SCHEMA, "path": "model.plan", "files": [file], "facts": {"hardware": {"flags": flags}}}
+    records.write_json(plan.with_name("record.json"), record)
+    allowed = "--backend-config=tensorrt,version-compatible=true" in server_arguments(of(root), exit_timeout=7)
+    assert allowed == ("VERSION_COMPATIBLE" in flags)
 
 
 def test_requirements_are_those_of_the_versions_in_service(repository):

@@ -256,10 +256,11 @@ def test_a_link_is_not_replaced_by_a_folder(here):
         ("{to: triton, name: m, options: {max_batchsize: 4}}", "Did you mean 'max_batch_size'?"),
         ("{to: triton, name: m, options: {instances: many}}", "instances='many' is not valid: expected integer"),
         ("{to: triton, name: other}", "both published as 'other'"),
+        ("{to: triton, name: m, sign: my.pem}", "my.pem cannot be read: No such file"),
         ("{to: triton, name: m, repository: build/recipe/second}", "lies where the repository"),
         ("{to: triton, name: m, repository: build/recipe/first/models}", "lies where the repository"),
     ],
-    ids=["unknown option", "wrong value", "one name twice", "a target's folder", "in a target's folder"],
+    ids=["unknown option", "wrong value", "one name twice", "no key", "a target's folder", "in a target's folder"],
 )
 def test_what_could_not_be_published(here, small_onnx, publish, message):
     recipe = here.recipe(
@@ -271,6 +272,24 @@ def test_what_could_not_be_published(here, small_onnx, publish, message):
         """
     )
     assert message in refused(here, "run", recipe)
+
+
+def test_a_recipe_that_signs_what_it_publishes(here, small_onnx, keys):
+    recipe = here.recipe(
+        f"""
+        model: {small_onnx}
+        targets:
+          t: {{steps: [optimize], publish: {{to: triton, name: m, repository: models, sign: {keys}/ours.pem}}}}
+        """
+    )
+    report = here.report(0, "run", recipe)
+    assert report["targets"][0]["published"]["signed"]
+    here.mlconvert(0, "verify", "models/m/1", "--signature", str(keys / "ours.pub"))
+    (here.folder / "models/m/1/model.onnx").write_bytes(b"other")
+    assert (
+        "'model.onnx' was changed"
+        in here.mlconvert(8, "verify", "models/m/1", "--signature", str(keys / "ours.pub"))[1]
+    )
 
 
 def test_a_format_that_the_server_does_not_take(here):

@@ -421,3 +421,19 @@ def test_the_plain_model_may_lie_in_a_folder_with_its_data(build, plain: Path, t
     merge(tmp_path / "models", [made, folder], name="m")
     assert (tmp_path / "models/m/1/model.onnx/w.bin").is_file()
     assert errors(tmp_path / "models") == []
+
+
+def test_a_merged_version_is_signed(build, plain, keys, tmp_path, capsys):
+    models, built = tmp_path / "models", [str(build(*H100)), str(build(*A100)), str(plain)]
+    version, public = models / "m" / "1", str(keys / "ours.pub")
+    command = ["merge", str(models), *built, "--name", "m", "--sign"]
+    assert main([*command, str(keys / "ours.pem")]) == 0
+    assert "signed with" in capsys.readouterr().out
+    assert main(["verify", str(version), "--signature", public]) == 0
+    assert main([*command, str(keys / "ours.pem")]) == 0  # the same again, signed by the same
+    assert main([*command, str(keys / "other.pem")]) == UsageError.exit_code
+    assert "not signed with this key" in capsys.readouterr().err
+    engine = next(version.glob("*.plan"))
+    engine.write_bytes(engine.read_bytes() + b"more")
+    assert main(["verify", str(version), "--signature", public]) == RepositoryInvalid.exit_code
+    assert f"'{engine.name}' was changed" in capsys.readouterr().err

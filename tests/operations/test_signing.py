@@ -9,7 +9,6 @@ import subprocess
 import sys
 
 import pytest
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -22,23 +21,6 @@ from mlconvert.operations.lint import lint_repository
 from mlconvert.operations.publish import publish
 from mlconvert.operations.signing import PASSWORD, Signer, verify_signature
 from mlconvert.records import SIGNATURE
-
-PRIVATE = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8)
-PUBLIC = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-
-
-def write_keys(folder, name, key, password=None):
-    sealed = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
-    folder.joinpath(f"{name}.pem").write_bytes(key.private_bytes(*PRIVATE, sealed))
-    folder.joinpath(f"{name}.pub").write_bytes(key.public_key().public_bytes(*PUBLIC))
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("keys")
-    write_keys(folder, "ours", ec.generate_private_key(ec.SECP256R1()))
-    write_keys(folder, "other", ec.generate_private_key(ec.SECP256R1()))
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +49,8 @@ def test_a_signed_version_is_confirmed_and_nothing_to_lint(published, keys):
 
 
 @pytest.mark.parametrize("curve", [ec.SECP256R1, ec.SECP384R1, ec.SECP521R1])
-def test_every_curve_and_a_password(curve, tmp_path, monkeypatch):
-    write_keys(tmp_path, "key", ec.generate_private_key(curve()), b"geheim")
+def test_every_curve_and_a_password(write_key, curve, tmp_path, monkeypatch):
+    write_key(tmp_path, "key", ec.generate_private_key(curve()), b"geheim")
     with pytest.raises(UsageError, match="encrypted") as caught:
         Signer(tmp_path / "key.pem")
     assert PASSWORD in caught.value.hint
@@ -191,12 +173,14 @@ def test_no_change_of_a_byte_passes(published, keys, tmp_path, data):
         ("--sign", "k1.pem", "of another kind (secp256k1)"),
     ],
 )
-def test_keys_that_are_of_no_use_end_with_2(option, name, message, published, keys, small_onnx, tmp_path, capsys):
+def test_keys_that_are_of_no_use_end_with_2(
+    write_key, option, name, message, published, keys, small_onnx, tmp_path, capsys
+):
     folder = shutil.copytree(keys, tmp_path / "keys")
     (folder / "text.pub").write_text("words")
-    write_keys(folder, "rsa", rsa.generate_private_key(65537, 2048))
-    write_keys(folder, "ed25519", ed25519.Ed25519PrivateKey.generate())
-    write_keys(folder, "k1", ec.generate_private_key(ec.SECP256K1()))
+    write_key(folder, "rsa", rsa.generate_private_key(65537, 2048))
+    write_key(folder, "ed25519", ed25519.Ed25519PrivateKey.generate())
+    write_key(folder, "k1", ec.generate_private_key(ec.SECP256K1()))
     line = ["verify", str(published / "small" / "1"), option, str(folder / name)]
     if option == "--sign":
         line = ["publish", str(small_onnx), str(tmp_path / "new"), "--to", "triton", "--name", "a", *line[2:]]

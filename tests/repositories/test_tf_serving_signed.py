@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from mlconvert.errors import RepositoryInvalid
 from mlconvert.operations.lint import lint_repository
@@ -13,20 +11,8 @@ from mlconvert.operations.signing import verify_signature
 from mlconvert.records import SIGNATURE
 
 
-@pytest.fixture
-def keys(tmp_path):
-    """A key pair: the files of the private and of the public one."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    sealed = serialization.NoEncryption()
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, sealed)
-    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    (tmp_path / "key.pem").write_bytes(private)
-    (tmp_path / "key.pub").write_bytes(public)
-    return tmp_path / "key.pem", tmp_path / "key.pub"
-
-
 def test_the_signature_is_of_all_and_nothing_trips_over_it(make_saved, keys, tmp_path):
-    private, public = keys
+    private, public = keys / "ours.pem", keys / "ours.pub"
     repository = tmp_path / "models"
     plain = publish(make_saved(1.0, record=True).path, repository, to="tf-serving", name="m")
     before = lint_repository(str(repository))["findings"]

@@ -95,14 +95,15 @@ def test_both_versions_build_strongly_typed_networks(double, model, monkeypatch,
 
 def test_options_reach_the_builder(double, model) -> None:
     made = built(
-        model(LINEAR), tf32=True, optimization_level=5, workspace_bytes=1 << 30, version_compatible=True,
-        lean_runtime=False, hardware_compatibility="ampere_plus", refit="individual", weight_streaming=True,
+        model(LINEAR), tf32=True, optimization_level=5, workspace_bytes=1 << 30, trial_bytes=2 << 30,
+        version_compatible=True, lean_runtime=False, hardware_compatibility="ampere_plus", refit="all",
+        weight_streaming=True,
         profiles={"x": ("1x4", "2x4", "8x4", "8x4", "16x4", "32x4")},
     )  # fmt: skip
     told = asked(double)
-    flags = ["EXCLUDE_LEAN_RUNTIME", "REFIT_INDIVIDUAL", "TF32", "VERSION_COMPATIBLE", "WEIGHT_STREAMING"]
+    flags = ["EXCLUDE_LEAN_RUNTIME", "REFIT", "TF32", "VERSION_COMPATIBLE", "WEIGHT_STREAMING"]
     assert (told["flags"], told["level"], told["hardware"]) == (flags, 5, "AMPERE_PLUS")
-    assert told["pools"] == {"WORKSPACE": 1 << 30}
+    assert told["pools"] == {"WORKSPACE": 1 << 30, "TACTIC_DRAM": 2 << 30}
     assert told["profiles"] == [{"x": [[1, 4], [2, 4], [8, 4]]}, {"x": [[8, 4], [16, 4], [32, 4]]}]
     assert sorted(made.facts["hardware"]["flags"]) == flags
     assert made.facts["hardware"]["hardware_compatibility"] == "ampere_plus"
@@ -115,9 +116,6 @@ def test_options_reach_the_builder(double, model) -> None:
         ({"workspace_bytes": -1}, "0 or more"),
         ({"reproducible": True}, "add timing_cache=FOLDER"),
         ({"lean_runtime": False}, "is for version_compatible=yes"),
-        ({"stripped": True, "refit": "individual"}, "only some"),
-        ({"plugins": ("lib.so",)}, "no absolute path"),
-        ({"plugins": ("/no/such/lib.so",)}, "there is no file"),
         ({"timing_cache": "timings"}, "no absolute path"),
         ({"profiles": {"x": ("1x4",)}}, "three, min, opt and max"),
         ({"precision": "float16"}, "computes in float32, and TensorRT takes the precision from the ONNX file"),
@@ -167,20 +165,22 @@ def test_nodes_that_tensorrt_lacks_are_named(double, model) -> None:
         built(source)
     assert "of type Sharpen: checkFallbackPluginImporter: Plugin not found: Sharpen; node" in caught.value.message
     assert "of type Blur" in caught.value.message
-    assert "accelerator=tensorrt" in caught.value.hint
+    assert caught.value.message.endswith("It has 1 of the 3 nodes")
+    assert "mlconvert publish MODEL.onnx REPOSITORY --to triton --name NAME" in caught.value.hint
+    assert "--set accelerator=tensorrt" in caught.value.hint
     assert "tensorrt.plugins" in caught.value.hint
 
 
 def test_trees_and_types_are_refused_before_tensorrt_is_asked(double, model) -> None:
     trees = model("g (float[batch, 4] x) => (float[batch, 4] y) { y = ai.onnx.ml.Scaler <scale = [1.0]> (x) }",
                   opsets='"" : 18, "ai.onnx.ml" : 3')  # fmt: skip
-    with pytest.raises(ConversionFailed, match="none of the operators of ONNX-ML, and the model uses Scaler"):
+    with pytest.raises(ConversionFailed, match="none of the operators of ONNX-ML: node y of type Scaler"):
         built(trees)
     with pytest.raises(ConversionFailed, match="the input 'x' is float64, which TensorRT does not take"):
         built(model("g (double[batch, 4] x) => (double[batch, 4] y) { y = Neg(x) }"))
 
 
-def test_plugin_libraries_are_hashed_and_go_along(double, model, tmp_path) -> None:
+def test_plugin_libraries_are_hashed_and_go_along(double, model, tmp_path, monkeypatch) -> None:
     library = tmp_path / "libSharpen.so"
     library.write_bytes(b"\x7fELF and so on")
     source = model("g (float[batch, 4] x) => (float[batch, 4] y) { y = own.Sharpen(x) }", opsets='"" : 18, "own" : 1')
@@ -190,7 +190,13 @@ def test_plugin_libraries_are_hashed_and_go_along(double, model, tmp_path) -> No
     within = built(source, plugins=(str(library),), version_compatible=True)
     assert [path.name for path in within.files] == ["model.plan"]
     assert asked(double)["plugins"] == [str(library)]
+    monkeypatch.setenv("DOUBLE_VC_LIBRARY", str(library))  # and one that the parser itself takes an operator of
+    text = "g (float[1, 1, 4, 4] x, float[n, 4] r, int64[n] b) => (float[n, 1, 1, 1] y) { y = RoiAlign(x, r, b) }"
+    samples = {"x": np.ones((1, 1, 4, 4), "f4"), "r": np.ones((3, 4), "f4"), "b": np.zeros(3, "i8")}
+    made = built(model(text), samples=samples, version_compatible=True)
+    assert (asked(double)["plugins"], [*made.facts["hardware"]["plugins"]]) == ([str(library)], ["libSharpen.so"])
     library.write_bytes(b"text")
+    source = model("g (float[batch, 4] x) => (float[batch, 4] y) { y = own.Sharpen(x) }", opsets='"" : 18, "own" : 1')
     with pytest.raises(UsageError, match=r"cannot load the plug-in library libSharpen\.so: .*invalid ELF header"):
         built(source, plugins=(str(library),))
 
@@ -247,6 +253,18 @@ def test_values_that_are_shapes_get_their_range_from_the_samples(double, model) 
     assert runner.load(made).run({"x": samples["x"], "shape": samples["shape"][0]})["y"].shape == (3, 4)
 
 
+def test_a_warning_worth_knowing_is_explained(double, capsys) -> None:
+    import tensorrt
+
+    from mlconvert.readers.tensorrt_messages import log_of
+
+    log = log_of(tensorrt)
+    said = "Using an engine plan file across different models of devices is not supported and is likely to fail"
+    log.log(tensorrt.ILogger.Severity.WARNING, said)
+    assert f"{said} - that is: the engine was built on another model of GPU" in capsys.readouterr().err
+    assert "mlconvert check" in log.warnings[0]
+
+
 # --- running ---
 
 
@@ -269,6 +287,12 @@ def test_outputs_whose_shape_is_known_late_and_other_types(double, model) -> Non
     made = built(source, samples={"x": rows})
     assert made.facts["precision"] == "float16"
     assert runner.load(made).run({"x": rows})["y"].tolist() == [[0, 0], [1, 3]]
+
+
+def test_weights_are_streamed_as_memory_wants_it(double, model) -> None:
+    session = runner.load(built(model(LINEAR), weight_streaming=True))
+    assert session.run.__self__._engine.weight_streaming_budget_v2 == 1 << 20
+    assert session.run({"x": -np.ones((2, 4), np.float32)})["y"].tolist() == [[0] * 4] * 2
 
 
 def test_memory_of_the_gpu_is_given_back(double, model) -> None:
@@ -332,8 +356,13 @@ def test_a_built_engine_gets_a_configuration_of_its_profiles(double, model, tmp_
     assert [list(tensor.dims) for tensor in described.config.input] == [[4]]
     comments = "\n".join(described.comments)
     assert "Profile 0, x: min [1, 4] | opt [8, 4] | max [32, 4]" in comments
-    assert "operators of libSharpen.so, which the server has to load: LD_PRELOAD" in comments
+    assert 'loaded by tritonserver --backend-config=tensorrt,plugins="/path/to/libSharpen.so"' in comments
+    assert any("without libSharpen.so: --backend-config=tensorrt,plugins=" in one for one in described.warnings)
     assert any("holds no weights" in warning for warning in described.warnings)
+    made = built(source, plugins=(str(library),), version_compatible=True)
+    comments = "\n".join(tensorrt.describe(made.signature, "m", artifact=made).comments)
+    assert "libraries that are in the plan" in comments
+    assert "tritonserver --backend-config=tensorrt,version-compatible=true" in comments
 
 
 # --- through the command line ---
@@ -388,6 +417,35 @@ def test_exit_codes(double, small_onnx, tmp_path, words, gpu, status, message) -
     assert (tmp_path / "out" / "model.plan").exists() == (status == 0)
     if status == 0:
         assert json.loads((tmp_path / "out" / "model.plan.json").read_text())["precision"] == "float16"
+
+
+def test_a_changed_plug_in_library_is_another_step(double, small_onnx, tmp_path) -> None:
+    library = tmp_path / "libown.so"
+    words = ("convert", str(small_onnx), "--to", "tensorrt", "-o", "out", "--no-verify", "--json")
+
+    def cached(path: str) -> bool:
+        done = mlconvert(tmp_path, *words, "--set", f"tensorrt.plugins={path}")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)["targets"][0]["steps"][0]["cached"]
+
+    library.write_bytes(b"\x7fELF one")
+    assert [cached(str(library)), cached(str(library))] == [False, True]
+    library.write_bytes(b"\x7fELF two")
+    assert cached(str(library)) is False
+    done = mlconvert(tmp_path, *words, "--set", "tensorrt.plugins=libown.so")
+    assert (done.returncode, "$PWD/libown.so" in done.stderr) == (2, True), done.stderr
+
+
+def test_a_build_tells_how_far_it_is(double, model, tmp_path) -> None:
+    from mlconvert import progress
+
+    progress.write_to(tmp_path / progress.FILENAME)
+    try:
+        built(model(LINEAR))
+    finally:
+        progress.write_to(None)
+    told = progress.read(tmp_path / progress.FILENAME)
+    assert told == progress.Progress(0.0, "Building Engine")
 
 
 def test_without_tensorrt_the_install_line_comes_before_anything_runs(small_onnx, tmp_path) -> None:

@@ -21,7 +21,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 BINDINGS = Path(os.environ.get("MLCONVERT_TENSORRT_BINDINGS", ROOT / "build" / "tensorrt-bindings"))
 VERSIONS = ("10.16.1.11", "11.4.0.106")
-CALLERS = ("converters/tensorrt_build.py", "readers/tensorrt_messages.py", "runners/tensorrt.py")
+CALLERS = (
+    "converters/tensorrt_build.py",
+    "converters/tensorrt_refit.py",
+    "readers/tensorrt_engines.py",
+    "readers/tensorrt_messages.py",
+    "runners/tensorrt.py",
+)
 LIBRARIES = {
     "nvinfer": ("createInferBuilder_INTERNAL", "createInferRefitter_INTERNAL", "createInferRuntime_INTERNAL",
                 "getBuilderPluginRegistry", "getPluginRegistry"),
@@ -77,7 +83,9 @@ sys.path.insert(0, sys.argv[1])
 import tensorrt_bindings as trt
 sys.modules["tensorrt"] = trt
 from mlconvert.converters.tensorrt_build import Settings, _new_monitor, build
+from mlconvert.artifact import Artifact
 from mlconvert.errors import HardwareMismatch
+from mlconvert.readers.tensorrt_engines import load_engine
 from mlconvert.readers.tensorrt_messages import import_tensorrt, log_of, version_of
 from mlconvert.runners.tensorrt import _new_allocator
 
@@ -106,8 +114,14 @@ assert output.shape == (2, 3)
 assert 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED) > 0
 assert trt.BuilderFlag.TF32.name == "TF32" and "TF32" in trt.BuilderFlag.__members__
 assert trt.ILogger.Severity.VERBOSE.name == "VERBOSE"
+for kind in (trt.SerializationFlag, trt.TensorIOMode, trt.MemoryPoolType):
+    assert kind.__members__
 try:
     build(Path("model.onnx"), Settings((), {}), where="here")
+except HardwareMismatch as error:
+    print(error)
+try:
+    load_engine(Artifact("tensorrt", "here", (Path("model.plan"),)), {})
 except HardwareMismatch as error:
     print(error)
 """
@@ -221,6 +235,7 @@ def test_what_is_called_takes_the_same_parameters(real, stand_in) -> None:
 SET_OR_READ = {
     "IBuilderConfig": ("builder_optimization_level", "hardware_compatibility_level", "progress_monitor",
                        "plugins_to_serialize"),
+    "ICudaEngine": ("weight_streaming_budget_v2",),
     "IExecutionContext": ("active_optimization_profile",),
     "ITensor": ("name", "dtype", "shape", "is_shape_tensor"),
     "Runtime": ("engine_host_code_allowed",),
@@ -238,14 +253,14 @@ def test_attributes_that_are_set_are_properties_there(real) -> None:
 PYTHONS_OWN = frozenset(
     (
         "DOTALL", "Device", "__version__", "address", "allocate", "allocations", "append",
-        "ascontiguousarray", "bfloat16", "cache", "clear", "compile", "concatenate", "copy_in", "copy_out",
-        "ctypes", "data", "empty", "errors", "facts", "files", "find", "findall", "flags", "format",
-        "from_json", "fromkeys", "get", "groupdict", "hardware_compatibility", "hint", "import_module",
+        "ascontiguousarray", "bfloat16", "cache", "clear", "compile", "complete", "concatenate", "copy_in", "copy_out",
+        "ctypes", "data", "empty", "errors", "facts", "files", "find", "findall", "finish", "flags", "format",
+        "from_json", "fromkeys", "get", "groupdict", "hardware_compatibility", "hint", "how_far", "import_module",
         "inputs", "items", "itemsize", "join", "late", "load_driver", "location", "lower", "max", "min",
         "monotonic", "nbytes", "ndarray", "opt", "optimization_level", "outputs", "path", "plugins",
-        "plugins_within", "prod", "profiles", "read", "read_bytes", "repeat", "run", "search", "seconds", "signature",
-        "split", "startswith", "stderr", "stream", "sub", "timing_cache", "trusted", "values", "wait",
-        "warnings", "workspace_bytes",
+        "prod", "profiles", "read", "read_bytes", "repeat", "report", "run", "search", "seconds",
+        "signature", "split", "start", "startswith", "stderr", "stream", "sub", "timing_cache", "trial_bytes",
+        "trusted", "values", "wait", "warnings", "with_record", "workspace_bytes",
     )
 )  # fmt: skip
 
@@ -298,4 +313,7 @@ def test_nobody_else_talks_to_tensorrt() -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_mlconvert_s_own_classes_are_made_of_the_real_ones(libraries, version) -> None:
     told = child(libraries, version, MAKE)
-    assert told.strip() == "no engine can be built here: TensorRT needs the GPU that the engine is for"
+    assert told.splitlines() == [
+        "no engine can be built here: TensorRT needs the GPU that the engine is for",
+        "no engine can be run here: TensorRT needs the GPU that the engine is for",
+    ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlconvert import records
 from mlconvert.deployment.names import checked_image, checked_name
 from mlconvert.errors import RepositoryInvalid
 from mlconvert.onnx_model.releases import TRITON, triton_runtime
@@ -33,6 +34,7 @@ class ServedModel:
     unpacks_code: bool
     queue_delay_us: int
     requirements: tuple[str, ...]
+    version_compatible: bool = False  # an engine that brings its own runtime, which the server has to allow
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,10 @@ class Deployment:
     @property
     def unpacks_code(self) -> bool:
         return any(model.unpacks_code for model in self.models)
+
+    @property
+    def version_compatible(self) -> bool:
+        return any(model.version_compatible for model in self.models)
 
     @property
     def requirements(self) -> tuple[str, ...]:
@@ -107,6 +113,7 @@ def server_arguments(deployment: Deployment, *, exit_timeout: int) -> tuple[str,
         f"--model-repository={MOUNT}",
         "--model-control-mode=explicit",
         *(f"--load-model={model.name}" for model in deployment.models),
+        *(("--backend-config=tensorrt,version-compatible=true",) if deployment.version_compatible else ()),
         "--disable-auto-complete-config",
         "--strict-readiness=false",
         f"--exit-timeout-secs={exit_timeout}",
@@ -129,7 +136,15 @@ def _served(folder: Path) -> ServedModel:
         unpacks_code=config.platform in _EXECUTABLE_TMP or backend in _EXECUTABLE_TMP,
         queue_delay_us=int(config.dynamic_batching.max_queue_delay_microseconds),
         requirements=tuple(dict.fromkeys(lines)),
+        version_compatible=any(_brings_a_runtime(numbers[number].path) for number in live),
     )
+
+
+def _brings_a_runtime(version_folder: Path) -> bool:
+    """Whether an engine there was built version-compatible, as its record says."""
+    found = (records.find(plan) for plan in version_folder.glob("*.plan"))
+    hardware = (record[0].get("facts", {}).get("hardware", {}) for record in found if record)
+    return any("VERSION_COMPATIBLE" in told.get("flags", ()) for told in hardware)
 
 
 def _needs_gpu(config: Any) -> bool:

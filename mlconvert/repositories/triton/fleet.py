@@ -126,7 +126,7 @@ def _engine(built: Built) -> Engine:
     assert build is not None  # a plan always is one
     for found in own_findings(build):
         if found.level == "refuse":
-            hint = "build it again, and merge what comes out"
+            hint = f"{found.fix or 'build it again'}, and merge what comes out"
             raise RepositoryInvalid(f"no server loads {where}: {found.sentence}", where=where, hint=hint)
     name, capability, count = (
         build.values.get(f"gpu.{one}") for one in ("name", "compute_capability", "multiprocessors")

@@ -26,7 +26,7 @@ from mlconvert.artifact import file_sha256
 from mlconvert.converter import check_options
 from mlconvert.errors import RepositoryInvalid
 from mlconvert.repositories import staging
-from mlconvert.repositories.arriving import checked_record, holds, place_version
+from mlconvert.repositories.arriving import Sign, checked_record, holds, place_version
 from mlconvert.repositories.names import check_name
 from mlconvert.repositories.triton import config as cfg
 from mlconvert.repositories.triton.backends import onnxruntime, tensorrt
@@ -82,6 +82,7 @@ class _Merge:
     beside: Mapping[str, bytes]  # what the configurations name
     new_model: bool
     newest_mtime_ns: int
+    sign: Sign | None  # writes the signature of a folder into it
 
     @property
     def model_folder(self) -> Path:
@@ -99,14 +100,15 @@ def merge(
     *,
     version: int | None = None,
     options: Mapping[str, Any] = MappingProxyType({}),
+    sign: Sign | None = None,
     wait_seconds: float = staging.WAIT_SECONDS,
 ) -> Merged:
     """Make TensorRT engines of one model, and the plain ONNX model where it is given, the next version of `name`.
 
-    `options` are those of the tensorrt backend. The same engines again are not a new version. Raises UsageError (no
-    engine, two for one GPU, one without a record), RepositoryInvalid (engines of different models or signatures, a
-    plan that no server loads, a model there that this one cannot replace), OutOfResources, MissingPackage; nothing is
-    left behind then.
+    `options` are those of the tensorrt backend; `sign` signs the version before anything sees it. The same engines
+    again are not a new version. Raises UsageError (no engine, two for one GPU, one without a record),
+    RepositoryInvalid (engines of different models or signatures, a plan that no server loads, a model there that this
+    one cannot replace), OutOfResources, MissingPackage; nothing is left behind then.
     """
     check_name(name)
     repository = repository.resolve()
@@ -139,6 +141,8 @@ def merge(
         repeated = newest is not None and version is None and holds(newest, files, digests, _beside_main(made))
         changed = [path for path, content in {**beside, **configs}.items() if not _is(folder / path, content)]
         if newest is not None and repeated:
+            if sign is not None:
+                sign.confirm(newest.path)
             number = newest.number
         else:
             retired = version_folders(staging.rolled_back_folder(repository, name))
@@ -157,6 +161,7 @@ def merge(
             beside={path: content for path, content in beside.items() if path in changed},
             new_model=new_model,
             newest_mtime_ns=staging.newest_mtime_ns(folder),
+            sign=sign,
         )
         if changed or not repeated:
             staging.check_space(work, sum(source.stat().st_size for source in merging.files.values()))
@@ -311,7 +316,10 @@ def _stage(merging: _Merge) -> None:
         staging.make_folders((merging.staged_model / name).parent)
         staging.write_bytes(content, merging.staged_model / name)
     if merging.files:
-        place_version(merging.staged_model / str(merging.number), merging.files, merging.digests, merging.made)
+        version = merging.staged_model / str(merging.number)
+        place_version(version, merging.files, merging.digests, merging.made)
+        if merging.sign is not None:
+            merging.sign(version)
 
 
 def _sync(merging: _Merge) -> None:

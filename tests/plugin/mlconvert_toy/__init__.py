@@ -20,9 +20,24 @@ CONVERTERS = (
     Converter("toybin", "toybin", "round", "mlconvert_toy.rounding", (NUMPY,), title="fewer digits"),
     Converter("toybin", "toybin", "split", "mlconvert_toy.splitting", (), title="the numbers in a file of their own"),
     Converter("toy", "toynote", "toynote", "mlconvert_toy.packing", (), title="in words", function="describe"),
+    Converter(
+        "toy", "toy", "stamp", "mlconvert_toy.binding", (), title="a mark", function="stamp", hardware_bound=True
+    ),
     *(
         Converter("toy", "toy", name, "mlconvert_toy.faults", (), title=f"goes wrong: {name}", function=name)
-        for name in ("copy", "crash", "hang", "hoard", "chatter", "litter", "killed", "disk_full", "raises", "leaves")
+        for name in (
+            "copy",
+            "crash",
+            "hang",
+            "hoard",
+            "chatter",
+            "litter",
+            "killed",
+            "disk_full",
+            "raises",
+            "leaves",
+            "tells",
+        )
     ),
 )
 

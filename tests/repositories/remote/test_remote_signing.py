@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from mlconvert.errors import UsageError
 from mlconvert.operations.publish import publish, versions
@@ -12,20 +10,8 @@ from mlconvert.operations.signing import verify_signature
 from mlconvert.records import SIGNATURE
 
 
-@pytest.fixture
-def keys(tmp_path):
-    """A key pair: the files of the private and of the public one."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    sealed = serialization.NoEncryption()
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, sealed)
-    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    (tmp_path / "key.pem").write_bytes(private)
-    (tmp_path / "key.pub").write_bytes(public)
-    return tmp_path / "key.pem", tmp_path / "key.pub"
-
-
 def test_the_signature_goes_along(recorded, repository, content, keys, tmp_path):
-    private, public = keys
+    private, public = keys / "ours.pem", keys / "ours.pub"
     model = recorded().path
     done = publish(model, str(repository), to="triton", name="m", sign=private)
     assert done["signed"]

@@ -8,6 +8,7 @@ what a build was asked for, as JSON).
 
 import ctypes
 import enum
+import itertools
 import json
 import os
 import struct
@@ -36,7 +37,12 @@ class BuilderFlag(enum.Enum):
     STRIP_PLAN = 18
     REFIT_IDENTICAL = 19
     WEIGHT_STREAMING = 20
-    REFIT_INDIVIDUAL = 21
+
+
+class SerializationFlag(enum.Enum):
+    EXCLUDE_WEIGHTS = 0
+    EXCLUDE_LEAN_RUNTIME = 1
+    INCLUDE_REFIT = 2
 
 
 class HardwareCompatibilityLevel(enum.Enum):
@@ -47,6 +53,7 @@ class HardwareCompatibilityLevel(enum.Enum):
 
 class MemoryPoolType(enum.Enum):
     WORKSPACE = 0
+    TACTIC_DRAM = 4
 
 
 class NetworkDefinitionCreationFlag(enum.IntEnum):
@@ -197,13 +204,38 @@ class OnnxParser:
     def get_error(self, index):
         return self._errors[index]
 
-    def parse_from_file(self, model):
-        proto = onnx.load(model)
+    def _lacks(self, node):
         known = {Path(path).name for path in get_plugin_registry()._loaded}
-        for number, node in enumerate(proto.graph.node):
-            if node.domain not in ("", "ai.onnx") and f"lib{node.op_type}.so" not in known:
+        return node.domain not in ("", "ai.onnx") and f"lib{node.op_type}.so" not in known
+
+    num_subgraphs = property(lambda self: len(self._parts))
+
+    def is_subgraph_supported(self, index):
+        return self._parts[index][0]
+
+    def get_subgraph_nodes(self, index):
+        return self._parts[index][1]
+
+    def supports_model_v2(self, model, path=None):
+        nodes = onnx.load_from_string(model).graph.node
+        parts = itertools.groupby(enumerate(nodes), lambda row: not self._lacks(row[1]))
+        self._parts = [(supported, [number for number, _ in rows]) for supported, rows in parts]
+        self._refuse(nodes)
+        return not self._errors
+
+    def _refuse(self, nodes, most=1000):
+        for number, node in enumerate(nodes):
+            if self._lacks(node) and len(self._errors) < most:
                 why = f"checkFallbackPluginImporter: Plugin not found: {node.op_type}"
                 self._errors.append(ParserError(number, node, why))
+
+    def get_used_vc_plugin_libraries(self):
+        used = {node.op_type for node in self._network._model.graph.node}
+        return [os.environ["DOUBLE_VC_LIBRARY"]] if "RoiAlign" in used else []
+
+    def parse_from_file(self, model):
+        proto = onnx.load(model)
+        self._refuse(proto.graph.node, 1)  # as one that stops at the first
         if self._errors:
             return False
         weights = {tensor.name for tensor in proto.graph.initializer}
@@ -328,7 +360,9 @@ class Builder:
         }
         if path := os.environ.get("DOUBLE_ASKED"):
             Path(path).write_text(json.dumps(asked))
-        return IHostMemory(_plan(asked, network._model.SerializeToString()))
+        return IHostMemory(
+            _plan(asked, _without_weights(network._model) if _STRIPPED in asked["flags"] else network._model)
+        )
 
 
 def _require_gpu(logger):
@@ -337,9 +371,20 @@ def _require_gpu(logger):
         raise TypeError("pybind11::init(): factory function returned nullptr")
 
 
+_STRIPPED = "STRIP_PLAN"
+
+
+def _without_weights(model):
+    stripped = onnx.ModelProto()
+    stripped.CopyFrom(model)
+    for tensor in stripped.graph.initializer:
+        tensor.ClearField("raw_data")
+    return stripped
+
+
 def _plan(asked, model):
     text = json.dumps(asked).encode()
-    body = struct.pack("<I", len(text)) + text + model
+    body = struct.pack("<I", len(text)) + text + model.SerializeToString()
     total = 32 + 24 + len(body)
     version = bytes(int(part) for part in __version__.split(".")[:4])
     head = b"ftrt" + struct.pack("<IIIQ", 0, 1, 0, total) + version + bytes(4)
@@ -382,13 +427,8 @@ class Runtime:
 
 class ICudaEngine:
     def __init__(self, asked, model):
-        import onnxruntime
-
         self._asked = asked
         self._model = onnx.load_from_string(model)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         weights = {tensor.name for tensor in self._model.graph.initializer}
         inputs = [ITensor(value) for value in self._model.graph.input if value.name not in weights]
         outputs = [ITensor(value) for value in self._model.graph.output]
@@ -416,8 +456,84 @@ class ICudaEngine:
         fixed = [self._tensors[name].shape] * 3
         return rows[profile_index].get(name, fixed) if rows else fixed
 
+    def get_tensor_shape(self, name):
+        return self._tensors[name].shape
+
     def create_execution_context(self):
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        model = self._model.SerializeToString()
+        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         return IExecutionContext(self)
+
+    def get_weight_streaming_automatic_budget(self):
+        return 1 << 20
+
+    def create_serialization_config(self):
+        return ISerializationConfig()
+
+    def serialize_with_config(self, arg0):
+        flags = set(self._asked["flags"])
+        if SerializationFlag.EXCLUDE_WEIGHTS not in arg0._flags:
+            flags -= {_STRIPPED}
+        if SerializationFlag.INCLUDE_REFIT not in arg0._flags:
+            flags -= {"REFIT", "REFIT_IDENTICAL"}
+        return IHostMemory(_plan({**self._asked, "flags": sorted(flags)}, self._model))
+
+
+class ISerializationConfig:
+    def __init__(self):
+        self._flags = {SerializationFlag.EXCLUDE_WEIGHTS}  # as that of a stripped engine begins
+
+    def set_flag(self, flag):
+        self._flags.add(flag)
+        return True
+
+    def clear_flag(self, flag):
+        self._flags.discard(flag)
+        return True
+
+
+class Refitter:
+    def __init__(self, engine, logger):
+        if not {"REFIT", "REFIT_IDENTICAL"} & set(engine._asked["flags"]):
+            raise TypeError("pybind11::init(): factory function returned nullptr")
+        self._engine, self._logger = engine, logger
+        self._missing = [tensor.name for tensor in engine._model.graph.initializer]
+
+    def get_missing_weights(self):
+        return self._missing
+
+    def refit_cuda_engine(self):
+        return not self._missing
+
+
+class OnnxParserRefitter:
+    def __init__(self, refitter, logger):
+        self._refitter, self._logger, self._errors = refitter, logger, []
+
+    num_errors = property(lambda self: len(self._errors))
+
+    def get_error(self, index):
+        return self._errors[index]
+
+    def refit_from_file(self, model):
+        there = {tensor.name: tensor for tensor in onnx.load(model).graph.initializer}
+        missing = []
+        for tensor in self._refitter._engine._model.graph.initializer:
+            new = there.get(tensor.name)
+            if new is None:
+                missing.append(tensor.name)
+            elif (new.dims, new.data_type) != (tensor.dims, tensor.data_type):
+                self._errors.append(
+                    ParserError(-1, None, f"Assertion failed: the weights {tensor.name} have another size")
+                )
+            else:
+                tensor.CopyFrom(new)
+        self._refitter._missing = missing
+        return not self._errors
 
 
 class IExecutionContext:

@@ -12,6 +12,7 @@ from typing import Any
 
 from mlconvert.artifact import Artifact
 from mlconvert.errors import RepositoryInvalid
+from mlconvert.hardware.plans import refitting
 from mlconvert.repositories.triton.backends import recorded
 from mlconvert.repositories.triton.config import Contradiction, contradictions, heading_contradictions
 from mlconvert.repositories.triton.description import Abilities, Draft, Section, describer
@@ -20,6 +21,7 @@ from mlconvert.repositories.triton.sections.instances import optimization_profil
 from mlconvert.signature import Signature
 
 MODEL_FILE = "model.plan"
+_FLAG = "--backend-config=tensorrt,"  # of the backend's settings that hold for all models (tensorrt_backend's README)
 ABILITIES = Abilities(
     backend="tensorrt",
     dtypes=frozenset(("bool", "uint8", "int8", "int32", "int64", "float16", "float32", "bfloat16")),
@@ -35,12 +37,19 @@ def _engine(draft: Draft) -> None:
         f"A plan runs on the GPU and the TensorRT that it was built with{f': {built}' if built else ''}."
     )
     hardware = facts.get("hardware") or {}
+    compatible = "VERSION_COMPATIBLE" in hardware.get("flags", ())
     if plugins := hardware.get("plugins"):
-        within = "VERSION_COMPATIBLE" in hardware.get("flags", ())
-        how = "which are in the plan" if within else "which the server has to load: LD_PRELOAD"
-        draft.comments.append(f"It uses operators of {', '.join(plugins)}, {how}.")
+        paths = ";".join(f"/path/to/{name}" for name in plugins)
+        how = "in the plan" if compatible else f'loaded by tritonserver {_FLAG}plugins="{paths}"'
+        draft.comments.append(f"It uses operators of libraries that are {how}.")
+        if not compatible:
+            draft.warnings.append(f"The server does not load the plan without {', '.join(plugins)}: {_FLAG}plugins=…")
+    if compatible:
+        draft.comments.append(
+            f"It runs code of its own, which is allowed by tritonserver {_FLAG}version-compatible=true."
+        )
     if "STRIP_PLAN" in hardware.get("flags", ()):
-        draft.warnings.append("The plan holds no weights: refit it before the server loads it.")
+        draft.warnings.append(f"The plan holds no weights, and no server loads it: {refitting()}")
     profiles = facts.get("profiles") or ()
     largest = draft.config.max_batch_size
     for number, profile in enumerate(profiles):

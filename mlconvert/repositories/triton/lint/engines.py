@@ -33,10 +33,12 @@ def engines(model: ModelFolder) -> Iterator[Finding]:
         version, name = versions[file.version], file.path.name
         if file.fault is not None:
             build = replace(build, faults=(*build.faults, ("record", file.fault)))
-        again = f"build it again, and publish it as '{model.name}'"
+        publish = f"and publish it as '{model.name}'"
+        again = f"build it again, {publish}"
         wrong = [found for found in own_findings(build) if found.level == "refuse"]
         for found in wrong:
-            yield model.of_version(version, f"engine-{found.rule}", None, found.sentence, again, file=name)
+            fix = f"{found.fix}, {publish}" if found.fix else again
+            yield model.of_version(version, f"engine-{found.rule}", None, found.sentence, fix, file=name)
         if wrong:
             continue
         where = f"{version.name}/{name}"

@@ -61,15 +61,30 @@ def convert(
 
 
 def run(
-    recipe: str | Path, *, targets: Sequence[str] = (), out: str | Path | None = None, jobs: int = 1
+    recipe: str | Path,
+    *,
+    targets: Sequence[str] = (),
+    out: str | Path | None = None,
+    jobs: int | None = None,
+    on: str | None = None,
+    store: str | None = None,
 ) -> dict[str, Any]:
-    """Run a recipe; the report. Raises the error of the first target that failed, with the report as its `report`."""
+    """Run a recipe; the report. Raises the error of the first target that failed, with the report as its `report`.
+
+    `on` names a Ray cluster that does the steps (`ray`, `ray://HOST:10001`), `store` where files are exchanged with it.
+    """
     from mlconvert.execution.execute import execute
     from mlconvert.execution.planned import plan_run
     from mlconvert.recipe import load_recipe
 
-    planned = plan_run(load_recipe(Path(recipe)), Path(out) if out is not None else None, names=tuple(targets))
-    return _raised(execute(planned, jobs=jobs))
+    place = Path(out) if out is not None else None
+    planned = plan_run(load_recipe(Path(recipe)), place, names=tuple(targets), elsewhere=on is not None)
+    if on is None:
+        return _raised(execute(planned, jobs=jobs or 1))
+    from mlconvert.fleet.workers import fleet
+
+    with fleet(planned, on, store, jobs) as workers:
+        return _raised(execute(planned, workers=workers))
 
 
 def verify(

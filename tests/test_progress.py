@@ -186,7 +186,7 @@ def test_the_live_table_shows_it_beside_the_time() -> None:
 
 
 def test_reporting_costs_next_to_nothing(file) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     for step in range(100_000):
         progress.report(step / 100_000, "row")
-    assert time.perf_counter() - started < 1.0
+    assert time.process_time() - started < 1.0

@@ -45,7 +45,11 @@ def engine_to_refit(plan: Path, source: Artifact, onnx_sha256: str, precision: s
             "weights_into: the engine takes just the weights that it was built with, and was built of another ONNX "
             f"model (sha256 {str(facts.get('onnx_sha256'))[:12]}…, this one {onnx_sha256[:12]}…)"
         )
-        raise UsageError(what, where=where, hint="give that model, or build the engine with --set tensorrt.refit=all")
+        raise UsageError(
+            what,
+            where=where,
+            hint="give that model, by the same steps, or build the engine with --set tensorrt.refit=all",
+        )
     if facts.get("precision") != precision:
         what = f"weights_into: the engine computes in {facts.get('precision')}, and the model in {precision}"
         raise UsageError(what, where=where, hint="take the steps before it that the engine was built with")

@@ -26,7 +26,8 @@ from mlconvert.fleet import node
 from mlconvert.fleet.addresses import HERE, host_and_port
 from mlconvert.version import __version__
 
-CONNECT_SECONDS = 20.0
+REACH_SECONDS = 10.0
+CONNECT_SECONDS = 60.0  # a client server starts a process for each client, which a busy head is slow at
 TYPE = "accelerator_type:"  # the prefix of the resource that Ray gives the machines with such a GPU
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -205,7 +206,7 @@ def connected(address: str) -> Iterator[Cluster]:
     """A connection to the cluster at that address, ended at the end; the cluster's own programs stay as they are.
 
     Raises MissingPackage without Ray, or where the cluster has another version of it or of Python, and UsageError
-    where nobody answers within 20 seconds.
+    where nobody answers: at once where nothing listens, within a minute where something does.
     """
     packages.require((packages.RAY,), "--on")
     if address != HERE:
@@ -214,8 +215,7 @@ def connected(address: str) -> Iterator[Cluster]:
         os.environ.setdefault(name, value)
     import ray
 
-    for name in ("ray", "ray.util.client", "ray._private"):
-        logging.getLogger(name).setLevel(_SILENT)
+    _silence()
     with _hushed():
         _within(CONNECT_SECONDS, address, lambda: _init(address))
     try:
@@ -223,6 +223,16 @@ def connected(address: str) -> Iterator[Cluster]:
     finally:
         with contextlib.suppress(Exception):
             ray.shutdown()
+
+
+def _silence() -> None:
+    """Ray tells of lost machines on stdout, whatever its options say; we tell of them ourselves."""
+    from ray._private import worker
+
+    for name in ("ray", "ray.util.client", "ray._private"):
+        logging.getLogger(name).setLevel(_SILENT)
+    if hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = lambda *_, **__: None
 
 
 @contextlib.contextmanager
@@ -249,7 +259,7 @@ def _reach(address: str) -> None:
     """Refuse at once what does not even take a connection."""
     host, port = host_and_port(address)
     try:
-        socket.create_connection((host, port), timeout=CONNECT_SECONDS / 2).close()
+        socket.create_connection((host, port), timeout=REACH_SECONDS).close()
     except OSError as error:
         raise UsageError(
             f"no cluster answers at {address}: {error.strerror or error}",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,8 +21,11 @@ ENVIRONMENT = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_raylet_start_wait_time_s": "180",  # a busy machine is no failure
+    "RAY_agent_register_timeout_ms": "180000",
 }
 STORE_BYTES = 80 << 20
+# Named, so that a machine does not wait for its agents to choose them: it gives that up after seconds.
+AGENT_PORTS = ("metrics_agent_port", "dashboard_agent_listen_port", "metrics_export_port", "runtime_env_agent_port")
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,13 @@ def simulated(kinds: list[str], port: int, environment: Mapping[str, str], scrat
             process.communicate(timeout=60)
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 def main(argv: list[str]) -> None:
     from ray.cluster_utils import Cluster
 
@@ -81,6 +92,7 @@ def main(argv: list[str]) -> None:
                 node_ip_address="127.0.0.1",
                 include_dashboard=False,
                 wait=False,
+                **{name: free_port() for name in AGENT_PORTS},
                 **gpu,
                 **head,
             )

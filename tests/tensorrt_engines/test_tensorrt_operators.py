@@ -109,6 +109,6 @@ def test_it_costs_next_to_nothing(model, tmp_path) -> None:
     nodes = [onnx.helper.make_node("Relu", [a], [b]) for a, b in zip(["x", *names], names, strict=False)]
     path = tmp_path / "long.onnx"
     path.write_bytes(onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", [], [])).SerializeToString())
-    started = time.perf_counter()
+    started = time.process_time()
     assert len(onnx_nodes(path)) == 20_000
-    assert time.perf_counter() - started < 3.0
+    assert time.process_time() - started < 3.0

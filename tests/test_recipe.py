@@ -269,7 +269,7 @@ def test_text_that_is_no_size(text):
 # The text, put at the end of SMALL; line and column; words of the message; words of the hint.
 BAD = [
     ("modell: x\n", "5:1", "modell: unknown key 'modell'. Did you mean 'model'?", "model, samples, limits, targets"),
-    ("    stepps: []\n", "5:5", "targets.a.stepps: unknown key 'stepps'. Did you mean", "steps, hardware, parity, publish"),
+    ("    stepps: []\n", "5:5", "targets.a.stepps: unknown key 'stepps'. Did you", "steps, hardware, parity, publish"),
     ("  b: {}\n", "5:3", "targets.b: the key 'steps' is missing", None),
     ("  b: {steps: []}\n", "5:14", "targets.b.steps: needs at least one item", None),
     ("  b: {steps: onnx}\n", "5:14", "expected a list, found the text 'onnx'", None),

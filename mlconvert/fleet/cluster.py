@@ -221,7 +221,7 @@ def connected(address: str) -> Iterator[Cluster]:
     try:
         yield Cluster()
     finally:
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception, SystemExit):  # the run has ended: nothing of Ray's may take its place
             ray.shutdown()
 
 

@@ -62,7 +62,11 @@ def fleet(planned: PlannedRun, on: str, store: str | None, jobs: int | None = No
         kept = open_store(place, make=True)
         digests = _look_round(cluster, machines, kept, set(types.values()))
         slots = jobs or max(1, int(sum(machine.cpus for machine in machines)))
-        yield Fleet(cluster, kept, planned.recipe.limits, slots, jobs or 1, types, digests)
+        workers = Fleet(cluster, kept, planned.recipe.limits, slots, jobs or 1, types, digests)
+        try:
+            yield workers
+        finally:
+            workers.stop()
 
 
 def _look_round(cluster: Cluster, machines: Sequence[Machine], store: Store, types: set[str]) -> dict[str, str]:

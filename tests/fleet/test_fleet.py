@@ -142,7 +142,9 @@ def real_engines_through_the_client_equal_those_made_here(shell):
 def a_run_with_an_empty_cache_takes_what_the_store_has(shell):
     recipe = shell.recipe({"one": {"steps": ["copy", {"stamp": {"mark": 7}}], "hardware": "A100", "parity": False}})
     argv = ("run", recipe, "--on", "ray", "--store", "store", "--json")
-    first = json.loads(shell.run(*argv).stdout)
+    done = shell.run(*argv)
+    assert done.returncode == 0, f"{done.returncode}: {done.stderr}"
+    first = json.loads(done.stdout)
     shutil.rmtree(shell.folder / "cache")
     shutil.rmtree(shell.folder / "build")
     again = json.loads(shell.run(*argv).stdout)
@@ -159,7 +161,7 @@ def what_is_lost_is_done_again_and_what_fails_is_told(shell):
         "fails": {"steps": ["chatter", "raises"], "parity": False},
     }
     done = shell.run("run", shell.recipe(targets), "--on", "ray", "--store", "store", "--json")
-    assert done.returncode == 4
+    assert done.returncode == 4, f"{done.returncode}: {done.stderr}"
     lost, fails = json.loads(done.stdout)["targets"]
     assert lost["ok"], done.stderr
     assert (shell.folder / "crashed").exists()

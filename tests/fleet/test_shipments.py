@@ -70,7 +70,7 @@ def test_the_files_of_a_job_arrive_as_they_were(tmp_path_factory, model, samples
 def test_a_file_with_others_beside_it_travels_with_those_that_are_its_own(tmp_path):
     folder = write(tmp_path / "models", {"m.onnx": b"model", "m.onnx.data": b"weights", "secret.txt": b"no"})
     artifact = Artifact("onnx", str(folder / "m.onnx"), (folder / "m.onnx", folder / "m.onnx.data"))
-    request = {"job": "convert", "source": artifact.as_json(), "samples": None}
+    request = {"job": "split", "source": artifact.as_json()}
     shipment = pack(request, file_sha256)
     assert sorted(name.rpartition("/")[2] for name in shipment.files) == ["m.onnx", "m.onnx.data"]
     assert len({name.rpartition("/")[0] for name in shipment.files}) == 1
@@ -80,7 +80,7 @@ def test_a_model_whose_files_are_all_over_the_place_does_not_travel(tmp_path):
     folder = write(tmp_path, {"a/m.onnx": b"1", "b/w.data": b"2"})
     artifact = Artifact("onnx", str(folder / "a/m.onnx"), (folder / "a/m.onnx", folder / "b/w.data"))
     with pytest.raises(UsageError, match="lies outside of the model's folder"):
-        pack({"job": "convert", "source": artifact.as_json(), "samples": None}, file_sha256)
+        pack({"job": "split", "source": artifact.as_json()}, file_sha256)
 
 
 def test_samples_from_a_file_and_along_edges_travel(tmp_path):

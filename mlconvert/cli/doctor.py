@@ -32,13 +32,14 @@ def doctor() -> int:
     for package in sorted(named.values(), key=lambda row: (row.extra or "", row.module)):
         state = state_of(package)
         if state.installed is None:
-            note = Text(packages.install_command([package]), "dim")
+            note = Text(packages.install_command([package]) + packages.licenses([package]), "dim")
         elif state.fits:
             note = Text("ok", "green")
         else:
             note, bad = Text("outside the tested range", "yellow"), True
         table.add_row(package.distributions[0], state.installed or "-", state.wanted, note)
     console.print(table)
+    typer.echo(f"java: {_java()}")
     typer.echo(f"tritonserver: {_server()}")
     typer.echo(f"tensorflow_model_server: {_model_server()}")
     typer.echo(f"cache: {cache.root_folder()}")
@@ -46,6 +47,19 @@ def doctor() -> int:
     if bad:
         typer.echo("some packages are outside the range that mlconvert is tested with; results are still verified")
     return 0
+
+
+def _java() -> str:
+    """Which Java runs jars and PMML, or how to get one."""
+    from mlconvert.errors import MissingPackage
+    from mlconvert.readers.java import find_java, has_compiler
+
+    try:
+        java = find_java()
+    except MissingPackage as error:
+        return f"{error.message}; to get one: {error.hint}"
+    kind = "JDK" if has_compiler(java) else "without a compiler, which jar.via=pmml alone needs"
+    return f"{java.path} (version {java.version}, from {java.origin}; {kind})"
 
 
 def _server() -> str:

@@ -24,7 +24,10 @@ Atol = Annotated[
 Reports = Annotated[
     list[Path] | None,
     typer.Option(
-        "--report", metavar="FILE", help="Write a report: .json, .md or .xml (JUnit). Repeatable.", show_default=False
+        "--report",
+        metavar="FILE",
+        help="Write a report: .json, .md, .xml (JUnit) or .html. Repeatable.",
+        show_default=False,
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the report as JSON on stdout, and nothing else there.")]

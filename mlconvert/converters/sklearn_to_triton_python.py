@@ -4,31 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from mlconvert.errors import UsageError
 from mlconvert.formats.pickles import read_pickle
 from mlconvert.formats.served_python import ServedModel
 from mlconvert.formats.skops_files import read_skops
 from mlconvert.readers import estimator_files, estimators
-from mlconvert.readers.estimator_answers import (
-    methods_of,
-    outputs_of,
-    scores_of,
-    signature_of,
-    table_of,
-    unanswered,
-)
-from mlconvert.readers.estimator_columns import check_columns
+from mlconvert.readers.estimator_answers import methods_of, scores_of, table_of, unanswered
+from mlconvert.readers.estimator_inputs import Inputs, signature_and_table
 from mlconvert.signature import Signature, TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np
 
     from mlconvert.artifact import Artifact
-
-Inputs = Literal["auto", "matrix", "columns"]
-ROWS = 4  # of the samples: enough to learn the types from
 
 
 def convert(
@@ -48,7 +38,7 @@ def convert(
 
     where = source.location
     estimator = estimators.load_estimator(source)
-    signature, table = _signature(estimator, inputs, samples or {}, where)
+    signature, table = signature_and_table(estimator, inputs, samples or {}, where)
     methods = methods_of(estimator)
     if scores and "scores" not in methods:
         signature = _with_scores(estimator, signature, samples or {}, where)
@@ -84,31 +74,6 @@ def _modules(path: Path, table: str, *, skops: bool) -> list[str]:
     return [*named, *always, *(["pandas"] if table in ("columns", "named-matrix") else [])]
 
 
-def _signature(estimator: Any, inputs: Inputs, samples: Mapping[str, np.ndarray], where: str) -> tuple[Signature, str]:
-    """The signature, and as what the estimator takes its rows: text, columns, a matrix, a matrix with names."""
-    names = estimators.column_names(estimator)
-    if estimators.takes_text(estimator):
-        known = signature_of(estimator, where)
-        assert known is not None
-        return known, "text"
-    by_column = bool(names) and set(names) <= samples.keys()
-    if inputs != "columns" and not (inputs == "auto" and by_column):
-        known = signature_of(estimator, where)
-        if known is not None:
-            return known, "named-matrix" if names else "matrix"
-        if inputs == "matrix":
-            what = "the estimator has columns that are not numbers: one matrix cannot be its input"
-            raise UsageError(what, where=where, hint="leave the option inputs out, or set it to columns")
-    if not names:
-        what = "the estimator was not fitted on a data frame, so its columns have no names"
-        raise UsageError(what, where=where, hint="fit it on a pandas.DataFrame")
-    if not by_column:
-        missing = next(name for name in names if name not in samples)
-        what = f"the types of the columns are not in the file, and no samples tell that of '{missing}'"
-        raise UsageError(what, where=where, hint="give some: --samples FILE (.csv, .parquet or .npz)")
-    return _by_column(estimator, {name: samples[name][:ROWS].reshape(-1, 1) for name in names}, where), "columns"
-
-
 def _with_scores(estimator: Any, signature: Signature, samples: Mapping[str, np.ndarray], where: str) -> Signature:
     """The signature with the decision function; a row of it tells how wide that is."""
     import numpy as np
@@ -125,20 +90,3 @@ def _with_scores(estimator: Any, signature: Signature, samples: Mapping[str, np.
         answers = scores_of(estimator, table_of(estimator, rows))
     output = TensorSpec("scores", answers.dtype.name, ("batch", answers.shape[1]))
     return Signature(signature.inputs, (*signature.outputs, output))
-
-
-def _by_column(estimator: Any, rows: Mapping[str, np.ndarray], where: str) -> Signature:
-    check_columns(estimator, rows)
-    with unanswered(estimator, "the samples", where):
-        answers = outputs_of(estimator, table_of(estimator, rows))
-    outputs = tuple(TensorSpec(name, _dtype(values), ("batch", *values.shape[1:])) for name, values in answers.items())
-    inputs = []
-    for name, values in rows.items():
-        # The runner gives floats of any width as float64, and so does a client.
-        dtype = "float64" if values.dtype.kind == "f" else _dtype(values)
-        inputs.append(TensorSpec(name, dtype, ("batch", 1)))
-    return Signature(tuple(inputs), outputs)
-
-
-def _dtype(values: np.ndarray) -> str:
-    return "string" if values.dtype.kind in "OU" else values.dtype.name

@@ -16,6 +16,7 @@ from mlconvert.artifact import Artifact, combine_sha256, file_sha256
 from mlconvert.errors import ConversionFailed, UsageError, suggest
 from mlconvert.formats.content import Content, damaged, looks_like
 from mlconvert.formats.factories import Factory, check_factory, module_file, parse_factory
+from mlconvert.formats.jar import jar_files
 from mlconvert.formats.locations import resolve
 from mlconvert.formats.openvino import weights_of
 from mlconvert.formats.protobuf_wire import WireError, external_locations
@@ -85,6 +86,14 @@ FORMATS: tuple[Format, ...] = (
         "model.pt2",
         "mlconvert.formats.content:is_exported_program",
     ),
+    Format(
+        "jar",
+        "a jar of mlconvert's",
+        (".jar",),
+        "model.jar",
+        "mlconvert.formats.jar:is_jar",
+        hint="compiled code cannot be converted back; start from the model that the jar was made from",
+    ),
     Format("keras", "a Keras model", (".keras",), "model.keras", "mlconvert.formats.content:is_keras"),
     Format("lightgbm", "a LightGBM model", (".txt",), "model.txt", "mlconvert.formats.content:is_lightgbm"),
     Format("onnx", "an ONNX model", (".onnx",), "model.onnx", "mlconvert.formats.content:is_onnx"),
@@ -97,6 +106,14 @@ FORMATS: tuple[Format, ...] = (
         "mlconvert.formats.content:is_other_pickle",
         hint="it holds {outermost}; if that has scikit-learn's estimator API: --from sklearn --trust; "
         "if it is a PyTorch module: package.module:factory --weights FILE; if it is a Booster: save it with save_model",
+    ),
+    Format(
+        "pmml",
+        "a PMML document",
+        (".pmml",),
+        "model.pmml",
+        "mlconvert.formats.pmml:is_pmml",
+        hint="PMML is not converted further; start from the model that it was made from",
     ),
     Format(
         "safetensors",
@@ -293,6 +310,8 @@ def source_artifact(
 def _files_of(name: str, path: Path) -> tuple[Path, ...]:
     if name == "openvino":
         return (path, weights_of(path))
+    if name == "jar":
+        return jar_files(path)
     if name == "onnx":
         return (path, *external_files(path))
     if name == "saved-model":

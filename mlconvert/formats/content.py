@@ -340,6 +340,8 @@ def _zip_words(content: Content) -> str:
         return "a TorchServe archive; the model is inside it"
     if "data.pkl" in content.inner_names:
         return "a file of torch.save"
+    if "META-INF/MANIFEST.MF" in names:
+        return "a jar that mlconvert did not make"
     return f"a zip archive that holds {', '.join(sorted(names)[:3]) or 'nothing'}"
 
 

@@ -26,6 +26,8 @@ MAIN_NAMES = (
     "xgboost.ubj",
     "xgboost.json",
     "model.cbm",
+    "model.pmml",
+    "model.jar",
     "model.keras",
     "model.tflite",
     "model.skops",

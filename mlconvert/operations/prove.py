@@ -81,7 +81,7 @@ def prove_against(
 
     def compare(run: CachedJobs) -> Mapping[str, Any]:
         made = make_samples(run, "verify", source, digest, SamplesSpec(file=samples))
-        known = tested if tested.signature is not None else _with_signature(run, tested)
+        known = tested if tested.signature is not None else with_signature(run, tested)
         if tested.format in SERVED and known.signature is not None:
             known = replace(known, renamed=names_between(made.result["signature"], known.signature))
         sha = _key(tested, source_sha256(tested))
@@ -150,7 +150,8 @@ def _key(artifact: Artifact, sha256: str) -> str:
     return f"{sha256} at {time.time_ns()}" if artifact.format in SERVED else sha256
 
 
-def _with_signature(run: CachedJobs, artifact: Artifact) -> Artifact:
+def with_signature(run: CachedJobs, artifact: Artifact) -> Artifact:
+    """The artifact with what it takes and gives, as its runner reads it in a child process."""
     sha = source_sha256(artifact)
     request = {"job": "inspect", "source": artifact.as_json(), **surroundings(artifact)}
     key = {

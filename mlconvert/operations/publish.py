@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from mlconvert import packages, records
 from mlconvert.artifact import Artifact
 from mlconvert.errors import HardwareMismatch, RepositoryInvalid, UsageError
-from mlconvert.formats import source_artifact
+from mlconvert.formats import hint_for, source_artifact
 from mlconvert.hardware.fingerprint import take
 from mlconvert.hardware.rules import judge_machine, own_findings
 from mlconvert.operations.live import LiveServer
@@ -59,7 +59,8 @@ def publish(
     if artifact.format not in row.formats:
         raise UsageError(
             f"{model} is {artifact.format}; {row.title} takes {', '.join(row.formats)}",
-            hint=f"mlconvert convert {model} --to {row.formats[0]}",
+            hint=hint_for(artifact.format, str(model), registry().formats)
+            or f"mlconvert convert {model} --to {row.formats[0]}",
         )
     packages.require(row.packages, f"publishing to {row.title}")
     described, record = records.with_record(artifact)

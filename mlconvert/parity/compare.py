@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from mlconvert.errors import UsageError, suggest
 from mlconvert.parity.float_errors import FloatErrors, measure
-from mlconvert.parity.result import OutputParity, Parity
+from mlconvert.parity.result import OutputParity, Parity, WorstRow
 from mlconvert.parity.tolerance import Tolerance, Tolerances
+from mlconvert.parity.worst_rows import ROWS
 from mlconvert.tensors.dtypes import described, dtype_name, kind_of
 
 __all__ = ["OutputParity", "Parity", "compare"]
@@ -144,7 +145,22 @@ def _floats(name: str, a: np.ndarray, b: np.ndarray, tolerance: Tolerance) -> Ou
         elements=errors.elements,
         nan_mismatches=errors.one_sided,
         worst_index=index,
+        worst=tuple(_worst_row(position, a, b) for position in errors.worst_rows),
+        spread=errors.spread,
     )
+
+
+def _worst_row(position: int, a: np.ndarray, b: np.ndarray) -> WorstRow:
+    index = _index(position, a.shape)
+    here, there = a[index].astype(np.float64), b[index].astype(np.float64)
+    with np.errstate(all="ignore"):
+        error = float(abs(here - there))
+    return WorstRow(index, _shown(a[index]), _shown(b[index]), error if np.isfinite(error) else None)
+
+
+def _shown(value: np.generic) -> float | str:
+    """The shortest number that is read back as this one in its own width; what is not finite as text."""
+    return float(str(value)) if np.isfinite(value) else str(value)
 
 
 def _float_reason(name: str, a: np.ndarray, b: np.ndarray, tolerance: Tolerance, errors: FloatErrors) -> str | None:
@@ -198,13 +214,14 @@ def _swapped_axes(a: np.ndarray, b: np.ndarray, tolerance: Tolerance) -> tuple[i
 class _Flips:
     count: int = 0
     first: int | None = None
+    rows: dict[int, int] = field(default_factory=dict)  # of the first rows that differ: where they do
     low: int | None = None
     high: int | None = None
 
 
 def _labels(name: str, a: np.ndarray, b: np.ndarray) -> OutputParity:
     flips = _Flips()
-    numeric = kind_of(a.dtype) == "integer"
+    numeric, width = kind_of(a.dtype) == "integer", max(a.size // len(a), 1) if a.ndim else 1
     for start, x, y in _chunks(a, b):
         differ = np.not_equal(x, y)
         count = int(np.count_nonzero(differ))
@@ -213,6 +230,12 @@ def _labels(name: str, a: np.ndarray, b: np.ndarray) -> OutputParity:
         flips.count += count
         if flips.first is None:
             flips.first = start + int(differ.argmax())
+        if len(flips.rows) < ROWS:
+            places = start + np.flatnonzero(differ)
+            rows, firsts = np.unique(places // width, return_index=True)
+            for row, first in zip(rows[:ROWS].tolist(), firsts.tolist(), strict=False):
+                if len(flips.rows) < ROWS:
+                    flips.rows.setdefault(row, int(places[first]))
         if numeric:
             by = y[differ].astype(np.int64) - x[differ].astype(np.int64)  # wraps for huge uint64: only a hint
             low, high = int(by.min()), int(by.max())
@@ -227,7 +250,14 @@ def _labels(name: str, a: np.ndarray, b: np.ndarray) -> OutputParity:
         label_flips=flips.count,
         nan_mismatches=0,
         worst_index=None if flips.first is None else _index(flips.first, a.shape),
+        worst=tuple(_label_row(position, a, b) for position in flips.rows.values()),
     )
+
+
+def _label_row(position: int, a: np.ndarray, b: np.ndarray) -> WorstRow:
+    index = _index(position, a.shape)
+    ours, theirs = (value if isinstance(value, int) else str(value) for value in (a[index].item(), b[index].item()))
+    return WorstRow(index, ours, theirs)
 
 
 def _label_reason(name: str, a: np.ndarray, b: np.ndarray, flips: _Flips) -> str:

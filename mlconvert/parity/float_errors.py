@@ -10,8 +10,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mlconvert.parity.decades import ErrorDecades
 from mlconvert.parity.histogram import ErrorHistogram
+from mlconvert.parity.result import Spread
 from mlconvert.parity.tolerance import Tolerance
+from mlconvert.parity.worst_rows import BEYOND, ONE_SIDED, WorstRows
 from mlconvert.tensors import releaser
 
 CHUNK = 1 << 16  # elements: with the working arrays below about 1.5 MB, the second-level cache of one core
@@ -36,6 +39,8 @@ class FloatErrors:
     p99_abs: float | None = None
     max_rel: float | None = None
     max_ulp: int | None = None
+    worst_rows: tuple[int, ...] = ()  # of each the place that is furthest off
+    spread: Spread | None = None
 
 
 def measure(reference: np.ndarray, candidate: np.ndarray, tolerance: Tolerance, *, chunk: int = CHUNK) -> FloatErrors:
@@ -50,7 +55,8 @@ def measure(reference: np.ndarray, candidate: np.ndarray, tolerance: Tolerance, 
     work = np.dtype(np.float64 if "float64" in (a.dtype.name, b.dtype.name) else np.float32)
     narrow = min((a.dtype, b.dtype), key=lambda dtype: _WIDTHS.index(dtype.name))
     releases = [release for release in (releaser(a), releaser(b)) if release]
-    sums = _Sums(tolerance, work, narrow, a.size, min(chunk, a.size))
+    width = max(a.size // len(reference), 1) if reference.ndim else 1
+    sums = _Sums(tolerance, work, narrow, a.size, min(chunk, a.size), WorstRows(width))
     for start in range(0, a.size, chunk):
         stop = min(start + chunk, a.size)
         sums.add(start, a[start:stop], b[start:stop])
@@ -63,9 +69,13 @@ def measure(reference: np.ndarray, candidate: np.ndarray, tolerance: Tolerance, 
 class _Sums:
     """The running figures, and the arrays that every chunk is worked on in."""
 
-    def __init__(self, tolerance: Tolerance, work: np.dtype, narrow: np.dtype, elements: int, size: int) -> None:
-        self.tolerance, self.work, self.narrow = tolerance, work, narrow
+    def __init__(
+        self, tolerance: Tolerance, work: np.dtype, narrow: np.dtype, elements: int, size: int, rows: WorstRows
+    ) -> None:
+        self.tolerance, self.work, self.narrow, self.rows = tolerance, work, narrow, rows
         self.histogram = ErrorHistogram(elements, work)
+        self.decades = ErrorDecades(-(-elements // size))
+        self.chunks = 0
         self.one_sided = 0
         self.first_one_sided: int | None = None
         self.compared = 0
@@ -81,8 +91,12 @@ class _Sums:
         self._ulps = np.empty(size, f"i{narrow.itemsize}")
 
     def add(self, start: int, a: np.ndarray, b: np.ndarray) -> None:
+        compared = self.compared
         with np.errstate(all="ignore"):
-            self._add(start, a, b, self._widened(a, self._a), self._widened(b, self._b))
+            errors = self._add(start, a, b, self._widened(a, self._a), self._widened(b, self._b))
+        if self.chunks % self.decades.every == 0:
+            self.decades.add(errors, self.compared - compared)
+        self.chunks += 1
 
     def _widened(self, chunk: np.ndarray, buffer: np.ndarray) -> np.ndarray:
         if chunk.dtype == self.work:
@@ -90,7 +104,8 @@ class _Sums:
         buffer[: chunk.size] = chunk
         return buffer[: chunk.size]
 
-    def _add(self, start: int, raw_a: np.ndarray, raw_b: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
+    def _add(self, start: int, raw_a: np.ndarray, raw_b: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
+        """The chunk's errors, 0 where one of a pair is not finite; None where all are 0."""
         error = self._error[: a.size]
         largest = _distance(a, b, error)
         self.compared += a.size
@@ -106,16 +121,18 @@ class _Sums:
         if largest == 0:
             if self.max_rel < 0 and a.any():
                 self.max_rel = 0.0
-            return
+            return None
+        self.rows.add(start, error, float(largest))
         self.total += float(error.sum(dtype=np.float64))
         size = np.abs(a, out=self._size[: a.size] if a.dtype == self.work else None)
         scratch = self._scratch[: a.size] if a.dtype == self.work else np.empty(a.size)
-        self._count_mismatches(a, b, error, size, scratch)
+        self._count_mismatches(start, a, b, error, size, scratch)
         self._take_relative(error, size, scratch)
         self._take_ulps(raw_a, raw_b)
         if error.dtype != self.work:
             error = np.minimum(error, np.finfo(self.work).max).astype(self.work)
         self.histogram.add(error, self._flags[: a.size])
+        return error
 
     def _without_non_finite(self, start: int, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Both with 0 in the places where one is not finite, so that these pairs weigh nothing; and count them."""
@@ -127,10 +144,12 @@ class _Sums:
             self.first_one_sided = start + int(differ.argmax())
         self.one_sided += count
         self.mismatched += count
+        places = np.flatnonzero(differ)
+        self.rows.add_some(ONE_SIDED, start + places, np.ones(places.size))
         return np.where(out, self.work.type(0), a), np.where(out, self.work.type(0), b)
 
     def _count_mismatches(
-        self, a: np.ndarray, b: np.ndarray, error: np.ndarray, size: np.ndarray, bound: np.ndarray
+        self, start: int, a: np.ndarray, b: np.ndarray, error: np.ndarray, size: np.ndarray, bound: np.ndarray
     ) -> None:
         """A bound lowered by more than the rounding finds all that may be out; those few are decided in float64."""
         lowered = 1 - 16 * float(np.finfo(error.dtype).eps)
@@ -140,7 +159,10 @@ class _Sums:
         if suspect.any():
             a64, b64 = (np.compress(suspect, side).astype(np.float64) for side in (a, b))
             exact = self.tolerance.atol + self.tolerance.rtol * np.abs(a64)
-            self.mismatched += int(np.count_nonzero(np.abs(a64 - b64) > exact))
+            apart = np.abs(a64 - b64)
+            beyond = apart > exact
+            self.mismatched += int(np.count_nonzero(beyond))
+            self.rows.add_some(BEYOND, start + np.flatnonzero(suspect)[beyond], apart[beyond])
 
     def _take_relative(self, error: np.ndarray, size: np.ndarray, relative: np.ndarray) -> None:
         largest = np.divide(error, size, out=relative).max()
@@ -173,6 +195,7 @@ class _Sums:
     def result(self, a: np.ndarray, b: np.ndarray) -> FloatErrors:
         """The figures of the whole arrays, flat, after all of their chunks."""
         figures = FloatErrors(a.size, self.one_sided, self.first_one_sided, self.compared, self.mismatched)
+        figures = replace(figures, worst_rows=self.rows.positions())
         if not self.compared:
             return figures
         assert self.worst is not None
@@ -188,6 +211,7 @@ class _Sums:
             p99_abs=self.histogram.p99(self.compared),
             max_rel=self.max_rel if self.max_rel >= 0 else None,
             max_ulp=self.max_ulp,
+            spread=self.decades.spread(),
         )
 
 

@@ -9,6 +9,51 @@ from typing import Any
 
 
 @dataclass(frozen=True)
+class Spread:
+    """How the errors of an output are spread: `counts[i]` are at least 10^(lowest + i) and below ten times that.
+
+    `zeros` are exactly 0. `elements` were counted: all of the finite pairs, or of very many an even choice.
+    """
+
+    elements: int
+    zeros: int
+    lowest: int | None = None
+    counts: tuple[int, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "elements": self.elements,
+            "zeros": self.zeros,
+            "lowest": self.lowest,
+            "counts": list(self.counts),
+        }
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Spread:
+        return Spread(data["elements"], data["zeros"], data["lowest"], tuple(data["counts"]))
+
+
+@dataclass(frozen=True)
+class WorstRow:
+    """A row that is far off: the place in it that is furthest off, and what the two models answer there."""
+
+    index: tuple[int, ...]
+    reference: float | int | str
+    candidate: float | int | str
+    abs: float | None = None  # None where the difference has no meaning
+
+    def as_json(self) -> dict[str, Any]:
+        return {item.name: _strict(getattr(self, item.name)) for item in fields(self)}
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> WorstRow:
+        error = data["abs"]
+        return WorstRow(
+            tuple(data["index"]), data["reference"], data["candidate"], None if error is None else float(error)
+        )
+
+
+@dataclass(frozen=True)
 class OutputParity:
     """One output. `reason` is a sentence that names the output: why it failed, or a remark (another width); or None.
 
@@ -17,7 +62,8 @@ class OutputParity:
     (`max_abs`, `mean_abs`, `p99_abs`, `max_rel`, `max_ulp`) are taken over the pairs in which both are finite;
     `max_rel` over those whose reference is not 0. `nan_mismatches` counts NaN or infinity on one side only (or
     infinities of different signs); they are among the `mismatched`. `worst_index` is the first of these, else the
-    place of `max_abs`, for labels the first that differs.
+    place of `max_abs`, for labels the first that differs. `worst` are the few rows that are furthest off, those beyond
+    the tolerance first (for labels: the first that differ); `spread` says how the errors lie below the largest.
     """
 
     name: str
@@ -35,10 +81,15 @@ class OutputParity:
     label_flips: int | None = None
     nan_mismatches: int | None = None
     worst_index: tuple[int, ...] | None = None
+    worst: tuple[WorstRow, ...] = ()
+    spread: Spread | None = None
 
     def as_json(self) -> dict[str, Any]:
         """With the report's keys, strict JSON: an infinite figure (an overflow) is the string `inf`."""
-        return {item.name: _strict(getattr(self, item.name)) for item in fields(self)}
+        figures = {item.name: _strict(getattr(self, item.name)) for item in fields(self)}
+        figures["worst"] = [row.as_json() for row in self.worst]
+        figures["spread"] = None if self.spread is None else self.spread.as_json()
+        return figures
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> OutputParity:
@@ -47,6 +98,8 @@ class OutputParity:
             values[name] = None if values[name] is None else float(values[name])  # type: ignore[arg-type]
         for name in ("shape", "worst_index"):
             values[name] = None if values[name] is None else tuple(values[name])  # type: ignore[arg-type]
+        values["worst"] = tuple(WorstRow.from_json(row) for row in data.get("worst") or ())  # older reports have none
+        values["spread"] = Spread.from_json(data["spread"]) if data.get("spread") else None
         return OutputParity(**values)  # type: ignore[arg-type]
 
 

@@ -22,7 +22,7 @@ def one_hot_encoder(build: Build, part: Any, given: Columns) -> Tensor:
     """Of preprocessing/_encoders.py: rare categories joined, dropped ones left out, unknown ones all zeros or rare."""
     codes = codes_of(build, given, part.categories_, unknown_fails=part.handle_unknown == "error")
     widths = part._n_features_outs
-    tables = [_one_hot_places(part, index) for index in range(len(widths))]
+    tables = [one_hot_places(part, index) for index in range(len(widths))]
     hot = look_up(tables, codes)
     owner = np.repeat(np.arange(len(widths)), widths)
     which = np.concatenate([np.arange(width) for width in widths])
@@ -31,7 +31,7 @@ def one_hot_encoder(build: Build, part: Any, given: Columns) -> Tensor:
     return hot.columns(owner).equals(which).cast(build.floats)
 
 
-def _one_hot_places(part: Any, index: int) -> np.ndarray:
+def one_hot_places(part: Any, index: int) -> np.ndarray:
     """For every category, and for an unknown value at the end, its column within the feature's, or -1 for none."""
     places_ = np.arange(len(part.categories_[index]))
     unknown = -1
@@ -51,6 +51,12 @@ def ordinal_encoder(build: Build, part: Any, given: Columns) -> Tensor:
     """Of preprocessing/_encoders.py: the category's number, or the values set for missing and unknown ones."""
     known = part.handle_unknown == "use_encoded_value"
     codes = codes_of(build, given, part.categories_, unknown_fails=not known)
+    return look_up(ordinal_places(part), codes)
+
+
+def ordinal_places(part: Any) -> list[np.ndarray]:
+    """For each feature, what every category, and an unknown value at the end, becomes."""
+    known = part.handle_unknown == "use_encoded_value"
     tables = []
     for index, categories in enumerate(part.categories_):
         values = np.arange(len(categories), dtype=np.float64)
@@ -61,16 +67,25 @@ def ordinal_encoder(build: Build, part: Any, given: Columns) -> Tensor:
         if missing is not None:
             values[missing] = part.encoded_missing_value
         tables.append(np.append(values, part.unknown_value if known else np.nan))
-    return look_up(tables, codes)
+    return tables
 
 
 def target_encoder(build: Build, part: Any, given: Columns) -> Tensor:
     """Of preprocessing/_target_encoder.py: a column per feature, or per feature and class."""
     codes = codes_of(build, given, part.categories_)
+    tables = target_places(part)
+    return look_up(tables, codes.columns(np.repeat(np.arange(len(part.categories_)), target_classes(part))))
+
+
+def target_classes(part: Any) -> int:
+    """How many columns a feature becomes."""
+    return len(np.atleast_1d(part.target_mean_)) if part.target_type_ == "multiclass" else 1
+
+
+def target_places(part: Any) -> list[np.ndarray]:
+    """For each column, what every category, and an unknown value at the end, becomes."""
     means = np.atleast_1d(part.target_mean_)
-    classes = len(means) if part.target_type_ == "multiclass" else 1
-    tables = [np.append(values, means[index % len(means)]) for index, values in enumerate(part.encodings_)]
-    return look_up(tables, codes.columns(np.repeat(np.arange(len(part.categories_)), classes)))
+    return [np.append(values, means[index % len(means)]) for index, values in enumerate(part.encodings_)]
 
 
 def codes_of(build: Build, given: Columns, categories: Sequence[np.ndarray], *, unknown_fails: bool = False) -> Tensor:

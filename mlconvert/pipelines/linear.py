@@ -38,7 +38,7 @@ def linear_classifier(build: Build, part: Any, method: str, given: Columns) -> T
         return _discriminants(build, part, given)
     if method != "predict_proba":
         raise build.refused_method(method)
-    if scores.width is not None and _is_softmax(part):
+    if scores.width is not None and is_softmax(part):
         return softmax(scores)
     if getattr(part, "loss", "") == "modified_huber":
         likely = (clipped(scores, -1.0, 1.0) + 1.0) / 2.0
@@ -47,7 +47,8 @@ def linear_classifier(build: Build, part: Any, method: str, given: Columns) -> T
     return both_classes(likely) if scores.width is None else shares(likely)
 
 
-def _is_softmax(part: Any) -> bool:
+def is_softmax(part: Any) -> bool:
+    """Whether the probabilities of several classes are the softmax of their scores."""
     name = type(part).__name__
     if name == "LinearDiscriminantAnalysis":
         return True

@@ -1,4 +1,4 @@
-"""Reports: what a run made and how it was proven, as JSON, Markdown and JUnit XML.
+"""Reports: what a run made and how it was proven, as JSON, Markdown, JUnit XML and HTML.
 
 A report is a mapping with the keys that `schema.json` publishes (`mlconvert.report/1`). The modules here only read it.
 """
@@ -16,15 +16,13 @@ from typing import Any
 from mlconvert.errors import MlconvertError, OutOfResources, UsageError
 
 SCHEMA = Path(__file__).with_name("schema.json")
-SUFFIXES = (".json", ".md", ".xml")
+SUFFIXES = (".json", ".md", ".xml", ".html")
 
 
 def check_report_path(path: Path) -> None:
     """Raise UsageError unless a report can go by that name: to be called before a run, not after it."""
     suffix = path.suffix.lower()
     known = ", ".join(SUFFIXES)
-    if suffix == ".html":
-        raise UsageError("HTML reports are planned, but not in this version", where=str(path), hint=f"choose {known}")
     if suffix not in SUFFIXES:
         what = f"'{path.suffix}' is not the suffix of a report" if suffix else "a report's file needs a suffix"
         raise UsageError(what, where=str(path), hint=f"choose {known}")
@@ -74,6 +72,10 @@ def _text(report: Mapping[str, Any], suffix: str) -> str:
         from mlconvert.report import junit
 
         return junit.render(report)
+    if suffix == ".html":
+        from mlconvert.report import html
+
+        return html.render(report)
     return to_json(report)
 
 

@@ -29,7 +29,7 @@ def report_of(
         "schema": SCHEMA,
         "ok": not any(codes),
         "exit_code": next((code for code in codes if code), 0),
-        "source": source_of(source, sha256),
+        "source": {**source_of(source, sha256), "bytes": _bytes(source)},
         "targets": list(targets),
         "environment": environment(needed),
         "fingerprint": None,
@@ -56,6 +56,14 @@ def failed_report(location: str, error: MlconvertError) -> dict[str, Any]:
 
 def source_of(source: Artifact, sha256: str) -> dict[str, Any]:
     return {"path": shown(source.location), "format": source.format, "sha256": sha256}
+
+
+def _bytes(source: Artifact) -> int | None:
+    """Of all its files; None for a factory, and for a file that is gone by now."""
+    try:
+        return sum(path.stat().st_size for path in source.files) if source.files else None
+    except OSError:
+        return None
 
 
 def shown(location: str | Path) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mlconvert.report import numbers, verdicts
-from mlconvert.report.printable import printable, printable_lines
+from mlconvert.report.marks import code, fenced, optional, plain, table
 
 _WORDS = {"verified": "verified", "not verified": "not verified", "failed": "**failed**"}
 
@@ -28,38 +27,38 @@ def render(report: Mapping[str, Any]) -> str:
 
 def _source(source: Mapping[str, Any]) -> str:
     if source["sha256"] is None:  # the run ended before it was read
-        return f"Source: {_code(source['path'])}"
-    return f"Source: {_code(source['path'])} ({source['format']}), sha256 {_code(_short(source['sha256']))}"
+        return f"Source: {code(source['path'])}"
+    return f"Source: {code(source['path'])} ({source['format']}), sha256 {code(_short(source['sha256']))}"
 
 
 def _summary(report: Mapping[str, Any]) -> str:
     rows = [
         [
-            _code(target["name"]),
+            code(target["name"]),
             _WORDS[verdicts.of_target(target)],
-            _plain(verdicts.route(report, target)),
+            plain(verdicts.route(report, target)),
             numbers.size(target["bytes"]),
             numbers.figure(verdicts.largest_error(verdicts.last_parity(target))),
-            _optional(verdicts.published(target), _plain),
+            optional(verdicts.published(target), plain),
         ]
         for target in report["targets"]
     ]
-    return _table(["target", "verdict", "route", "size", "largest error", "published"], rows, right=(3, 4))
+    return table(["target", "verdict", "route", "size", "largest error", "published"], rows, right=(3, 4))
 
 
 def _target(target: Mapping[str, Any]) -> Iterator[str]:
-    yield f"## {_code(target['name'])}: {verdicts.of_target(target)}"
+    yield f"## {code(target['name'])}: {verdicts.of_target(target)}"
     error = verdicts.error_beyond_outputs(target)
     if error:
         yield from _error(error)
     facts = []
     if target["sha256"]:
-        facts += [f"file: {_code(target['path'])}", f"sha256: {_code(target['sha256'])}"]
+        facts += [f"file: {code(target['path'])}", f"sha256: {code(target['sha256'])}"]
     if target.get("published"):
-        place = _code(target["published"]["repository"])
-        facts.append(f"published: {_plain(verdicts.published(target) or '')}, in {place}")
+        place = code(target["published"]["repository"])
+        facts.append(f"published: {plain(verdicts.published(target) or '')}, in {place}")
     if target.get("not_published"):
-        facts.append(f"not published: {_plain(target['not_published'])}")
+        facts.append(f"not published: {plain(target['not_published'])}")
     if facts:
         yield "\n".join(f"- {fact}" for fact in facts)
     if target["steps"]:
@@ -72,20 +71,20 @@ def _target(target: Mapping[str, Any]) -> Iterator[str]:
 def _error(error: Mapping[str, Any]) -> Iterator[str]:
     # A step's `where` may go on with its log and how to run it again.
     where, _, more = (error["where"] or "").partition("\n")
-    yield f"**{error['error']}**{f' in {_plain(where)}' if where else ''}:"
-    yield _fenced("\n".join(part for part in (error["message"], more) if part), "text")
+    yield f"**{error['error']}**{f' in {plain(where)}' if where else ''}:"
+    yield fenced("\n".join(part for part in (error["message"], more) if part), "text")
     if error["hint"]:
         yield "To mend it:"
-        yield _fenced(error["hint"], "text")
+        yield fenced(error["hint"], "text")
 
 
 def _steps(steps: Sequence[Mapping[str, Any]]) -> str:
     rows = []
     for index, step in enumerate(steps, 1):
-        options = ", ".join(_code(f"{name}={_value(value)}") for name, value in step["options"].items())
+        options = ", ".join(code(f"{name}={_value(value)}") for name, value in step["options"].items())
         rows.append([
             str(index),
-            _code(step["converter"]),
+            code(step["converter"]),
             options or numbers.NONE,
             numbers.seconds(step["seconds"]),
             numbers.mebibytes(step["peak_rss_bytes"]),
@@ -93,7 +92,7 @@ def _steps(steps: Sequence[Mapping[str, Any]]) -> str:
             _WORDS[verdicts.of_parity(step["parity"])],
         ])  # fmt: skip
     heads = ["", "step", "options", "time", "peak memory", "cached", "parity"]
-    return _table(heads, rows, right=(0, 3, 4))
+    return table(heads, rows, right=(0, 3, 4))
 
 
 def _parity(step: Mapping[str, Any], *, last: bool) -> Iterator[str]:
@@ -102,11 +101,11 @@ def _parity(step: Mapping[str, Any], *, last: bool) -> Iterator[str]:
     title = f"Parity: {verdict}" if name == "verify" else f"Parity after {name}: {verdict}"
     samples = numbers.samples(parity)
     if parity["samples_sha256"]:
-        samples += f" (sha256 {_code(_short(parity['samples_sha256']))})"
+        samples += f" (sha256 {code(_short(parity['samples_sha256']))})"
     rtol, atol = numbers.tolerance(parity["rtol"]), numbers.tolerance(parity["atol"])
     blocks = [f"{samples}, rtol {rtol}, atol {atol}, unless an output has its own.", _outputs(parity["outputs"])]
     remarks = [verdicts.remark(output) for output in parity["outputs"]]
-    notes = [f"- {_plain(remark)}" for remark in remarks if remark]
+    notes = [f"- {plain(remark)}" for remark in remarks if remark]
     if notes:
         blocks.append("\n".join(notes))
     if last or verdict == "failed":
@@ -121,10 +120,10 @@ def _parity(step: Mapping[str, Any], *, last: bool) -> Iterator[str]:
 def _outputs(outputs: Sequence[Mapping[str, Any]]) -> str:
     rows = [
         [
-            _code(output["name"]),
+            code(output["name"]),
             "yes" if output["ok"] else "**no**",
-            _optional(output["dtype"], _code),
-            _optional(None if output["shape"] is None else numbers.shape(output["shape"]), _code),
+            optional(output["dtype"], code),
+            optional(None if output["shape"] is None else numbers.shape(output["shape"]), code),
             *(numbers.figure(output[key]) for key in ("max_abs", "mean_abs", "p99_abs", "max_rel")),
             numbers.ulps(output["max_ulp"]),
             numbers.count(output["mismatched"]),
@@ -133,55 +132,20 @@ def _outputs(outputs: Sequence[Mapping[str, Any]]) -> str:
         for output in outputs
     ]
     heads = ["output", "ok", "dtype", "shape", "max abs", "mean abs", "p99 abs", "max rel", "max ulp", "differ", "of"]
-    return _table(heads, rows, right=range(4, 11))
+    return table(heads, rows, right=range(4, 11))
 
 
 def _environment(report: Mapping[str, Any]) -> Iterator[str]:
     environment = report["environment"]
     yield "## Environment"
     yield f"The run took {numbers.seconds(report['seconds'])}."
-    rows = [["python", _plain(environment["python"])], ["platform", _code(environment["platform"])]]
-    rows += [[_plain(name), _optional(version, _plain)] for name, version in environment["packages"].items()]
-    yield _table(["", "version"], rows)
+    rows = [["python", plain(environment["python"])], ["platform", code(environment["platform"])]]
+    rows += [[plain(name), optional(version, plain)] for name, version in environment["packages"].items()]
+    yield table(["", "version"], rows)
     if report["fingerprint"] is not None:
         yield "<details><summary>Hardware fingerprint</summary>"
-        yield _fenced(json.dumps(report["fingerprint"], indent=2, ensure_ascii=False), "json")
+        yield fenced(json.dumps(report["fingerprint"], indent=2, ensure_ascii=False), "json")
         yield "</details>"
-
-
-# --- the marks ---
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
-    rule = ["--:" if index in set(right) else "---" for index in range(len(heads))]
-    # A pipe ends a cell, in a code span too, unless it is escaped.
-    escaped = [[re.sub(r"(?<!\\)\|", r"\|", cell) for cell in row] for row in rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, rule, *escaped))
-
-
-def _plain(text: str) -> str:
-    """Text that is read as it is: no mark of Markdown, no HTML, no link that a model's names could smuggle in."""
-    flat = printable(" ".join(str(text).split()))
-    flat = re.sub(r"[\\`*<~]|&(?=#?\w+;)|\](?=[(\[])|(?<!\w)_|_(?!\w)", r"\\\g<0>", flat)
-    return re.sub(
-        r"^([>#+-]|\d+(?=[.)]\s))", lambda mark: mark[0] + "\\" if mark[0].isdigit() else "\\" + mark[0], flat
-    )
-
-
-def _optional(text: str | None, mark: Callable[[str], str]) -> str:
-    return mark(text) if text else numbers.NONE
-
-
-def _code(text: str) -> str:
-    flat = printable(" ".join(str(text).split())) or " "
-    ticks = "`" * (1 + max((len(run) for run in re.findall("`+", flat)), default=0))
-    pad = " " if flat[0] == "`" or flat[-1] == "`" else ""
-    return f"{ticks}{pad}{flat}{pad}{ticks}"
-
-
-def _fenced(text: str, language: str) -> str:
-    ticks = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
-    return "\n".join([f"{ticks}{language}", *printable_lines(text), ticks])
 
 
 def _value(value: Any) -> str:

@@ -48,15 +48,27 @@ def is_comparison(target: Mapping[str, Any]) -> bool:
 
 def route(report: Mapping[str, Any], target: Mapping[str, Any], arrow: str = " → ") -> str:
     """`lightgbm → onnx → optimize`."""
-    source = report["source"]["format"] or "?"  # the run ended before it was recognised
     if is_comparison(target):
-        return f"{target['format']} against {source}"
-    first = target["steps"][0]["converter"] if target["steps"] else ""
-    if source == target["format"] == "ensemble" == first:  # of models that each have a source of their own
+        return f"{target['format']} against {_format(report)}"
+    start = origin(report, target)
+    if start is None:
         return "the chain of its models"
+    return arrow.join([start, *(step_name(step["converter"]) for step in target["steps"])])
+
+
+def origin(report: Mapping[str, Any], target: Mapping[str, Any]) -> str | None:
+    """The format that the target's route begins with; None for an ensemble, whose models have sources of their own."""
+    source = _format(report)
+    first = target["steps"][0]["converter"] if target["steps"] else ""
+    if source == target["format"] == "ensemble" == first:
+        return None
     if source == "ensemble" and target["format"] != source:
         source = first.partition("->")[0].partition(":")[0]
-    return arrow.join([source, *(step_name(step["converter"]) for step in target["steps"])])
+    return source
+
+
+def _format(report: Mapping[str, Any]) -> str:
+    return report["source"]["format"] or "?"  # the run ended before it was recognised
 
 
 def published(target: Mapping[str, Any]) -> str | None:

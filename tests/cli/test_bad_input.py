@@ -235,7 +235,7 @@ def test_package_that_is_not_installed(here, capsys, trained, monkeypatch):
     assert "pip install 'mlconvert[simplify]'" in told
 
 
-@pytest.mark.parametrize("report", ["report.html", "report.pdf"])
+@pytest.mark.parametrize("report", ["report.htm", "report.pdf"])
 def test_report_that_cannot_be_written(here, capsys, trained, report):
     fails(capsys, 2, *convert(trained("breast_cancer.txt"), "--report", report))
 

@@ -331,6 +331,9 @@ def test_doctor_tells_what_is_installed_and_what_is_missing(shell, monkeypatch):
     line = next(line for line in out.splitlines() if line.startswith("onnx "))
     assert metadata.version("onnx") in line
     assert f"formats: {len(FORMATS)}" in out
+    assert "\njava: " in out
+    monkeypatch.setenv("MLCONVERT_JAVA", "no-java")
+    assert "java: Java, version 8 or newer, is needed: no-java ($MLCONVERT_JAVA)" in shell(0, "doctor")[0]
 
     real, found = importlib.util.find_spec, metadata.version
 

@@ -14,8 +14,8 @@ HEAVY = ("catboost", "google.protobuf", "jsonschema", "lightgbm", "numpy", "onnx
 # numpy and what the base install brings beside it are no frameworks.
 FRAMEWORKS = tuple(name for name in HEAVY if name not in ("jsonschema", "numpy", "yaml"))
 COMMANDS = (
-    "convert", "run", "bundle", "build-bundle", "verify", "samples", "inspect", "routes", "doctor", "publish", "merge",
-    "versions", "rollback", "labels", "lint", "check", "deploy", "fingerprint", "bom",
+    "convert", "run", "bundle", "build-bundle", "verify", "bench", "samples", "inspect", "routes", "doctor", "publish",
+    "merge", "versions", "rollback", "labels", "lint", "check", "deploy", "fingerprint", "bom",
 )  # fmt: skip
 
 BLOCKED = """

@@ -80,6 +80,11 @@ def models(tmp_path_factory, trained):
         archive.writestr("model/data/aotinductor/model/wrapper.so", b"\x7fELF")
     with zipfile.ZipFile(folder / "exported-program_before_2.7.pt2", "w") as archive:
         archive.writestr("serialized_exported_program.json", "{}")
+    with zipfile.ZipFile(folder / "jar.jar", "w") as archive:
+        archive.writestr("META-INF/MANIFEST.MF", "Manifest-Version: 1.0\r\n")
+        archive.writestr("META-INF/mlconvert.json", "{}")
+    header = '<Header><Application name="an application" version="1"/></Header>'
+    (folder / "pmml.pmml").write_text(f'<?xml version="1.0"?>\n<PMML version="4.4">{header}</PMML>')
     write_onnx(folder / "onnx.onnx")
     return folder
 
@@ -137,12 +142,14 @@ NAMES = [
     "catboost.cbm",
     "exported-program.pt2",
     "exported-program_before_2.7.pt2",
+    "jar.jar",
     "keras.keras",
     "lightgbm.txt",
     "onnx.onnx",
     "pickle.pkl",
     "pickle_module.pt",
     "pickle_module_before_1.6.pt",
+    "pmml.pmml",
     "safetensors.safetensors",
     "sklearn.joblib",
     "sklearn.pkl",
@@ -286,7 +293,6 @@ def test_damaged_bytes_end_in_an_answer_or_an_error_of_ours(models, tmp_path_fac
 
 FOREIGN = {
     "model.h5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5"),
-    "model.pmml": (b'<?xml version="1.0"?><PMML version="4.4">', "PMML"),
     "model.gguf": (b"GGUF\x03\x00\x00\x00" + bytes(50), "GGUF"),
     "model.bin": (b"binf" + bytes(50), "old binary format"),
     "raw_xgboost.model": (

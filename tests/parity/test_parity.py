@@ -289,7 +289,7 @@ def test_the_bound_is_relative_to_the_reference():
 
 def test_the_report_has_the_keys_of_the_contract():
     output = {"name", "ok", "reason", "dtype", "shape", "max_abs", "mean_abs", "p99_abs", "max_rel", "max_ulp"}
-    output |= {"mismatched", "elements", "label_flips", "nan_mismatches", "worst_index"}
+    output |= {"mismatched", "elements", "label_flips", "nan_mismatches", "worst_index", "worst", "spread"}
     data = compare({"y": np.array([[1.0, 3e38]], "f4")}, {"y": np.array([[1.5, -3e38]], "f4")}, LOOSE).as_json()
     assert set(data) == {"ok", "samples", "samples_sha256", "rtol", "atol", "outputs"}
     assert set(data["outputs"][0]) == output

@@ -13,7 +13,7 @@ from mlconvert.artifact import Artifact
 from mlconvert.errors import MlconvertError, OutOfResources, UsageError
 from mlconvert.packages import NUMPY
 from mlconvert.parity.result import OutputParity, Parity
-from mlconvert.report import check_report_path, junit, markdown, to_json, write_report
+from mlconvert.report import check_report_path, html, junit, markdown, to_json, write_report
 from mlconvert.report.contents import failed_report, report_of
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -74,6 +74,7 @@ def test_schema_misses_a_key_that_is_gone_and_refuses_one_that_is_new(report, ke
         ("r.json", "{\n"),
         ("r.md", "# mlconvert: verified\n"),
         ("r.xml", "<?xml "),
+        ("r.html", "<!DOCTYPE html>\n"),
         ("R.JSON", "{\n"),
         ("new/folder/r.md", "# "),
     ],
@@ -89,19 +90,14 @@ def test_json_is_the_report_itself(report, tmp_path):
     assert json.loads((tmp_path / "r.json").read_text(encoding="utf-8")) == report
 
 
-@pytest.mark.parametrize("name", ["r.html", "r.HTML", "r.txt", "r", "r.yaml", ".json"])
+@pytest.mark.parametrize("name", ["r.htm", "r.pdf", "r.txt", "r", "r.yaml", ".json"])
 def test_other_suffixes_are_refused_before_anything_is_written(report, tmp_path, name):
     with pytest.raises(UsageError) as caught:
         check_report_path(tmp_path / name)
-    assert ".json, .md, .xml" in caught.value.hint
+    assert ".json, .md, .xml, .html" in caught.value.hint
     with pytest.raises(UsageError):
         write_report(report, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_html_is_refused_by_name():
-    with pytest.raises(UsageError, match="HTML reports are planned"):
-        check_report_path(Path("r.html"))
 
 
 def test_a_folder_is_refused(tmp_path):
@@ -152,6 +148,6 @@ def test_the_report_of_a_run_that_ended_before_its_first_step():
     report = failed_report("recipe.yaml", error)
     assert report["exit_code"] == 2
     assert Draft202012Validator(SCHEMA).is_valid(report)
-    for text in (markdown.render(report), junit.render(report), to_json(report)):
+    for text in (markdown.render(report), junit.render(report), html.render(report), to_json(report)):
         assert "rows.csv does not exist" in text
     assert "pass" not in markdown.render(report)

@@ -1,0 +1,35 @@
+"""CatBoost's cbm file to a jar: its trees, with borders in float32 and sums in double as in CatBoost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlconvert.converters.jar_options import ClassName, Style, Version
+from mlconvert.readers.catboost_files import load_catboost
+
+if TYPE_CHECKING:
+    from mlconvert.artifact import Artifact
+
+
+def convert(
+    source: Artifact,
+    target: Path,
+    *,
+    style: Style = "arrays",
+    class_name: ClassName = "model.Model",
+    version: Version = "1",
+) -> Artifact:
+    """Write a jar whose answers have the names and the order that the runner of CatBoost gives.
+
+    Raises ConversionFailed for a damaged file, for what `forests.catboost.read_catboost` refuses by name, and for
+    a model that is too large for a jar; UsageError for a name that is none of a class.
+    """
+    from mlconvert.forests.catboost import read_catboost
+    from mlconvert.jars.model import of_trees
+    from mlconvert.jars.writing import write_jar
+
+    model = read_catboost(load_catboost(source.path), source.location)
+    return write_jar(
+        of_trees(model), target, style=style, class_name=class_name, version=version, where=source.location
+    )

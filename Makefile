@@ -1,4 +1,4 @@
-# `make demo` and `make test` need Python >= 3.11 and nothing else.
+# `make demo` needs Python >= 3.11 and nothing else; `make test` a JDK and a Chromium besides.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

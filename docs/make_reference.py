@@ -342,13 +342,24 @@ def recipes() -> str:
 def report() -> str:
     schema = json.loads((resources.files("mlconvert.report") / "schema.json").read_text(encoding="utf-8"))
     parts = [f"# The report\n\n{schema.get('description', '')}\n\n"]
-    parts.append("`--json` prints it, `--report FILE.json` writes it; `.md` and `.xml` (JUnit) show the same. ")
+    parts.append("`--json` prints it, `--report FILE.json` writes it; ")
+    parts.append("`.md`, `.xml` (JUnit) and `.html` show the same. ")
     parts.append("The published JSON Schema is `mlconvert/report/schema.json`. ")
     parts.append("[How to read one](../how-to/parity.md).\n\n")
     parts.append(
         "A command that fails before its first step (a wrong option, a missing package) writes no report file. "
     )
     parts.append("With `--json` it prints `schema`, `ok`, `exit_code` and `error` alone.\n")
+    _describe(schema, schema, "", parts)
+    return "".join(parts)
+
+
+def bench() -> str:
+    schema = json.loads((resources.files("mlconvert.report.bench") / "schema.json").read_text(encoding="utf-8"))
+    parts = [f"# The benchmark\n\n{schema['description']}\n\n"]
+    parts.append("`mlconvert bench --json` prints it, `--report FILE.json` writes it. ")
+    parts.append("The published JSON Schema is `mlconvert/report/bench/schema.json`. ")
+    parts.append("[How to read one](../how-to/bench.md).\n")
     _describe(schema, schema, "", parts)
     return "".join(parts)
 
@@ -498,6 +509,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "recipes.md": recipes,
     "record.md": record,
     "report.md": report,
+    "bench.md": bench,
     "repositories.md": repositories,
     "tensorflow.md": tensorflow_operators,
 }

@@ -490,7 +490,8 @@ def test_a_record_keeps_fewer_rows_where_32_would_be_too_large(here, width, kept
 def test_the_record_tells_how_it_was_made(here):
     report = here.report(0, *convert("--via", "round", "--set", "round.digits=11", "--atol", "0.001"))
     record = record_of(here.folder / "out" / "record.json")
-    assert record["source"] == report["source"]
+    size = (here.folder / "model.toy").stat().st_size
+    assert {**record["source"], "bytes": size} == report["source"]
     assert record["sha256"] == report["targets"][0]["sha256"]
     assert [(step["converter"], step["options"]) for step in record["steps"]] == [
         ("toy->toybin", {}),

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NewType, Union
 
 from mlconvert.errors import UsageError, suggest
-from mlconvert.packages import Package, load_attribute
+from mlconvert.java import find_java
+from mlconvert.packages import Package, load_attribute, require
 from mlconvert.signature import Signature
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Converter:
     precision: Precision | None = None  # what the result computes in, where the step changes that
     check: str | None = None  # a function of `module` that tells from a source's file alone what will not go
     hardware_bound: bool = False  # the result runs on machines like this one alone: another one makes its own
+    java: int = 0  # the oldest Java that it works with; 0: it needs none
 
     @property
     def id(self) -> str:
@@ -69,6 +71,10 @@ class Converter:
     @property
     def is_pass(self) -> bool:
         return self.source == self.target
+
+    def require(self) -> None:
+        """Raise MissingPackage, with the command that brings it, where something is missing that the step needs."""
+        _require(self, f"step '{self.name}' ({self.id})")
 
     def load(self) -> Callable[..., Any]:
         """The function. Raises UsageError when a plug-in's module cannot be imported or lacks it."""
@@ -116,6 +122,11 @@ class Runner:
     format: str
     module: str
     packages: tuple[Package, ...]
+    java: int = 0  # the oldest Java that it works with; 0: it needs none
+
+    def require(self, purpose: str = "") -> None:
+        """Raise MissingPackage, with the command that brings it, where something is missing that `load` needs."""
+        _require(self, f"running {self.format}{purpose and f', {purpose},'}")
 
     def signature(self, artifact: Any) -> Signature | None:
         result: Signature | None = load_attribute(self.module, "signature")(artifact)
@@ -132,6 +143,12 @@ class Runner:
         function = getattr(importlib.import_module(self.module), "boundary_samples", None)
         rows: dict[str, np.ndarray] | None = function(artifact, samples, count=count, seed=seed) if function else None
         return rows
+
+
+def _require(row: Converter | Runner, what: str) -> None:
+    require(row.packages, what)
+    if row.java:
+        find_java(row.java)
 
 
 # --- options: the keyword-only parameters of a converter ---

@@ -1,7 +1,7 @@
 """The plan: the list of steps from a source format through the named waypoints, checked before anything runs.
 
-Pure: the tables are searched, the options' types are read from the converters' signatures, and packages are looked
-for on disk; no framework is imported.
+Pure: the tables are searched, the options' types are read from the converters' signatures, and packages (and Java) are
+looked for on disk; no framework is imported.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlconvert import packages
 from mlconvert.converter import Converter, Option, check_options, options_of
 from mlconvert.errors import UsageError, suggest
 from mlconvert.routes import require_known, route
@@ -73,7 +72,7 @@ def make_plan(
             require_known(waypoint.name, converters)
     edges = route(source, [waypoint.name for waypoint in waypoints], converters)
     for edge, _ in edges if not elsewhere else ():
-        packages.require(edge.packages, f"step '{edge.name}' ({edge.id})")
+        edge.require()
     reached = {index for _, index in edges}
     for index, waypoint in enumerate(waypoints):
         if waypoint.options and index not in reached:

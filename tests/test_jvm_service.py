@@ -19,7 +19,7 @@ import pytest
 
 from mlconvert.artifact import Artifact
 from mlconvert.converters.lightgbm_to_jar import convert
-from mlconvert.readers.java import find_java
+from mlconvert.java import find_java
 from mlconvert.runners import lightgbm as lightgbm_runner
 
 DOCS = Path(__file__).parent.parent / "docs"

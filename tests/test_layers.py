@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "mlconvert"
 # A package stands for all that is in it. A new module or package has to be placed here.
 LAYERS: tuple[tuple[str, str], ...] = (
     ("errors", "errors version"),
-    ("models and data", "artifact formats packages progress records samples serving signature tensors"),
+    ("models and data", "artifact formats java packages progress records samples serving signature tensors"),
     ("contracts", "converter hardware"),
     (
         "what several edges read and write alike",

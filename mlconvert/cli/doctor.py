@@ -52,7 +52,7 @@ def doctor() -> int:
 def _java() -> str:
     """Which Java runs jars and PMML, or how to get one."""
     from mlconvert.errors import MissingPackage
-    from mlconvert.readers.java import find_java, has_compiler
+    from mlconvert.java import find_java, has_compiler
 
     try:
         java = find_java()

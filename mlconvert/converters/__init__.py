@@ -173,6 +173,7 @@ CONVERTERS: tuple[Converter, ...] = (
         "mlconvert.converters.lightgbm_to_pmml",
         (p.LIGHTGBM, p.SKLEARN2PMML),
         title="sklearn2pmml (AGPL-3.0), from LightGBM's text file",
+        java=11,
     ),
     Converter(
         "sklearn",
@@ -182,6 +183,7 @@ CONVERTERS: tuple[Converter, ...] = (
         (p.SKLEARN, p.PANDAS, p.SKLEARN2PMML),
         title="sklearn2pmml (AGPL-3.0): classifiers, regressors and pipelines",
         uses_samples=True,
+        java=11,
     ),
     Converter(
         "xgboost",
@@ -190,6 +192,7 @@ CONVERTERS: tuple[Converter, ...] = (
         "mlconvert.converters.xgboost_to_pmml",
         (p.XGBOOST, p.SKLEARN2PMML),
         title="sklearn2pmml (AGPL-3.0), from XGBoost's json or ubj file",
+        java=11,
     ),
     # --- to TensorFlow ---
     Converter(

@@ -12,7 +12,7 @@ from mlconvert.artifact import Artifact
 from mlconvert.converters import lightgbm_to_pmml, sklearn_to_pmml, xgboost_to_pmml
 from mlconvert.errors import ConversionFailed
 from mlconvert.formats.jar import SCHEMA
-from mlconvert.readers.java import find_java
+from mlconvert.java import find_java
 from mlconvert.readers.jvm import check_limits
 from mlconvert.readers.lightgbm_files import lightgbm_header
 from mlconvert.readers.pmml_evaluator import LICENSE, MINIMUM_JAVA
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 OF_AN_ARRAY = re.compile(r".+_\d+")
+OTHER_WAYS = (
+    "JPMML-Evaluator runs the document itself: --to pmml; or leave jar.via out, if a jar of mlconvert's own takes it"
+)
 SECONDS = 900.0  # a hundred trees of 31 leaves take a quarter of a minute
 
 
@@ -53,7 +56,7 @@ def transpile(
                 made.path, jar, descriptor, where=source.location, seconds=seconds, memory_mib=memory_mib
             )
         except ConversionFailed as error:
-            error.hint = error.hint or "leave jar.via out: a jar of mlconvert's own takes another way"
+            error.hint = error.hint or OTHER_WAYS
             if odd := next((field for field in note.fields if OF_AN_ARRAY.fullmatch(field)), None):
                 error.hint = f"it takes a column named like '{odd}' for a part of an array: rename such columns"
             raise

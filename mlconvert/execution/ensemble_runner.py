@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mlconvert import packages
 from mlconvert.artifact import Artifact
 from mlconvert.converter import Session
 from mlconvert.ensembles.chain import FORMAT, Chain, chain_of, place_of
@@ -43,7 +42,7 @@ def load(artifact: Artifact) -> Session:
     sessions: dict[str, Session] = {}
     for name, model in chain.models.items():
         runner = registry().runner(model.artifact.format)
-        packages.require(runner.packages, f"running the model '{name}' ({model.artifact.format})")
+        runner.require(f"for the model '{name}'")
         sessions[name] = runner.load(model.artifact)
     steps = [chain.graph.steps[index] for index in order(chain.graph)]
 

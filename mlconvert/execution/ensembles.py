@@ -239,7 +239,7 @@ def _place_whole(started: Started, chain: Chain, loosest: Precise, proof: Mappin
     digests = {FILENAME: file_sha256(staged)}
     record = record_of(artifact, digests, entry["steps"], source, loosest.precision, proof)
     formats = [member.target.plan.target_format for member in ensemble.members]
-    record["environment"] = environment(row for name in formats for row in registry().runner(name).packages)
+    record["environment"] = environment(registry().runner(name) for name in formats)
 
     def fill(folder: Path) -> None:
         staged.rename(folder / FILENAME)

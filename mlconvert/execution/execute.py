@@ -52,10 +52,8 @@ def execute(
                 raise
         _publish_all(planned, entries, observer)
     cache.prune()
-    needed = [
-        package for target in planned.targets for step in target.plan.steps for package in step.converter.packages
-    ]
-    return report_of(source, digest, entries, needed, time.monotonic() - started)
+    rows = [row for target in planned.targets for row in target.rows]
+    return report_of(source, digest, entries, rows, time.monotonic() - started)
 
 
 def _run_all(

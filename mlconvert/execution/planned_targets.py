@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mlconvert import packages
 from mlconvert.artifact import Artifact
+from mlconvert.converter import Converter, Runner
 from mlconvert.errors import HardwareMismatch, UsageError
 from mlconvert.execution import outputs
 from mlconvert.execution.planned_hardware import check_bound, require_here
 from mlconvert.execution.verification import tolerances_for
 from mlconvert.formats import hint_for, source_artifact
-from mlconvert.plan import Plan, Waypoint, make_plan
+from mlconvert.plan import Plan, PlannedStep, Waypoint, make_plan
 from mlconvert.recipe import ModelSpec, Recipe, TargetSpec, locate
 from mlconvert.registry import registry
 from mlconvert.report.contents import shown
@@ -25,6 +25,11 @@ class PlannedTarget:
     spec: TargetSpec
     plan: Plan
     destination: outputs.Destination
+
+    @property
+    def rows(self) -> list[Converter | Runner]:
+        """The converters of its steps, and the runners of what is run to make samples and to verify."""
+        return [*(step.converter for step in self.plan.steps), *runners_of(self.spec, self.plan, self.plan.steps)]
 
 
 def planned_source(model: ModelSpec) -> Artifact:
@@ -71,7 +76,8 @@ def plan_target(
     if plan.steps:
         plan.steps[0].converter.check_source(source, plan.steps[0].options)
     if not elsewhere:
-        _require_runners(spec, source, plan)
+        for runner in runners_of(spec, plan, plan.steps):
+            runner.require("to verify the result" if spec.parity.verify else "to make samples")
     destination = outputs.Destination.of(out, registry().format(plan.target_format))
     if spec.filename:
         destination = replace(destination, main=destination.main.with_name(spec.filename))
@@ -81,12 +87,11 @@ def plan_target(
     return PlannedTarget(spec, plan, destination)
 
 
-def _require_runners(spec: TargetSpec, source: Artifact, plan: Plan) -> None:
-    if spec.parity.verify:
-        for name in dict.fromkeys((source.format, *(step.converter.target for step in plan.steps))):
-            packages.require(registry().runner(name).packages, f"running {name}, to verify the result,")
-    elif plan.needs_samples:
-        packages.require(registry().runner(source.format).packages, f"making samples for {source.format}")
+def runners_of(spec: TargetSpec, plan: Plan, steps: Sequence[PlannedStep]) -> list[Runner]:
+    """What runs the source, and what runs the results of these steps, where the target has them verified."""
+    verified = [step.converter.target for step in steps] if spec.parity.verify else []
+    formats = [plan.source_format, *verified] if spec.parity.verify or plan.needs_samples else []
+    return [registry().runner(name) for name in dict.fromkeys(formats)]
 
 
 def place_in(recipe: Recipe, *keys: str | int) -> Callable[[], str] | None:

@@ -196,10 +196,9 @@ def place_target(
 ) -> None:
     """Write the artifact and its record to the destination. `alone`: no other target needs the files of its steps."""
     artifact, made = finished.artifact, finished.made
-    needed = (row for step in target.plan.steps for row in step.converter.packages)
     record = record_of(artifact, made.files, entry["steps"], source, finished.precise.precision, finished.proof)
     ran = made.result.get("ran")
-    record["environment"] = ran["environment"] if ran else environment(needed)
+    record["environment"] = ran["environment"] if ran else environment(target.rows)
 
     def fill(staged: Path) -> None:
         for path in artifact.files:
@@ -258,6 +257,7 @@ def put(
     """Place what `fill` writes into a folder, with its record, unless just these are there already."""
     files = record["files"]
     entry |= {"sha256": record["sha256"], "bytes": sum(row["bytes"] for row in files)}
+    entry["fingerprint"] = record["fingerprint"]  # the report's own: see report_of
     old = records.read(destination.record)
     if old is not None and records.same(old, json.loads(json.dumps(record))):
         folder = destination.record.parent

@@ -10,6 +10,7 @@ from mlconvert.artifact import Artifact, file_sha256
 from mlconvert.converter import MORE_OUTPUTS, Converter
 from mlconvert.errors import UsageError, suggest
 from mlconvert.execution.cached_jobs import CachedJobs, Made, code_versions, surroundings
+from mlconvert.java import release_of
 from mlconvert.parity.tolerance import Tolerance, Tolerances, defaults_for
 from mlconvert.recipe import ParitySpec, SamplesSpec
 from mlconvert.registry import registry
@@ -211,4 +212,5 @@ def why_failed(parity: Mapping[str, Any]) -> str:
 
 
 def _runner_versions(format_name: str) -> dict[str, str]:
-    return code_versions(registry().runner(format_name))
+    runner = registry().runner(format_name)
+    return code_versions(runner) | ({"java": release_of(runner.java) or ""} if runner.java else {})

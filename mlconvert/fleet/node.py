@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mlconvert import packages, progress
+from mlconvert import progress
 from mlconvert.artifact import file_sha256
 from mlconvert.errors import MlconvertError, UsageError
 from mlconvert.execution import cache
@@ -81,7 +81,8 @@ def _answered(text: str, answer: Callable[[Mapping[str, Any]], dict[str, Any]], 
 def _work(order: Mapping[str, Any], node: str, tell: Tell) -> dict[str, Any]:
     shipment, terms = Shipment.from_json(order["shipment"]), Terms(**order["terms"])
     rows = rows_of(shipment.request)
-    packages.require((package for row in rows for package in row.packages), f"step '{order['step']}'")
+    for row in rows:
+        row.require()
     require_same(Versions.from_json(order["versions"]), versions_for(rows), WHOSE)
     store = _store(order["store"])
     machine = _machine(_visible()) if terms.bound else None
@@ -102,7 +103,6 @@ def _work(order: Mapping[str, Any], node: str, tell: Tell) -> dict[str, Any]:
         for path in sorted(path for path in done.out.rglob("*") if path.is_file()):
             sha256 = files[path.relative_to(done.out).as_posix()] = file_sha256(path)
             store.put(path, sha256)
-        needed = [package for row in rows for package in row.packages]
         note = {
             "result": {name: value for name, value in done.result.items() if name != "sha256"},
             "files": files,
@@ -111,7 +111,7 @@ def _work(order: Mapping[str, Any], node: str, tell: Tell) -> dict[str, Any]:
             "machine": machine,
             "node": node,
             "host": socket.gethostname(),
-            "environment": environment(needed),
+            "environment": environment(rows),
         }
         store.keep_note(key, note)
         return {"key": key, "log": _log(folder)}

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mlconvert import packages
 from mlconvert.errors import HardwareMismatch
 from mlconvert.execution.planned import PlannedRun
 from mlconvert.execution.planned_hardware import first_bound
+from mlconvert.execution.planned_targets import runners_of
 from mlconvert.fleet.cluster import Machine
-from mlconvert.registry import registry
 
 
 def require_packages(planned: PlannedRun) -> None:
@@ -22,12 +21,9 @@ def require_packages(planned: PlannedRun) -> None:
         plan = target.plan
         steps = plan.steps[: first_bound(plan)] if target.spec.hardware else plan.steps
         for step in steps:
-            packages.require(step.converter.packages, f"step '{step.name}' ({step.converter.id})")
-        if target.spec.parity.verify or plan.needs_samples:
-            packages.require(registry().runner(plan.source_format).packages, f"running {plan.source_format}")
-        if target.spec.parity.verify:
-            for name in dict.fromkeys(step.converter.target for step in steps):
-                packages.require(registry().runner(name).packages, f"running {name}, to verify the result,")
+            step.converter.require()
+        for runner in runners_of(target.spec, plan, steps):
+            runner.require()
 
 
 def type_of(kind: str, machines: Sequence[Machine]) -> str:

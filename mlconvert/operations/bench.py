@@ -61,7 +61,7 @@ def bench(asked: Asked, observer: Observer) -> dict[str, Any]:
     found = [_artifact(location, asked) for location in asked.artifacts]
     for artifact in (source, *(artifact for artifact, _ in found)):
         check_models(artifact)
-        packages.require(registry().runner(artifact.format).packages, f"running {artifact.format}")
+        registry().runner(artifact.format).require()
     children = Children(LimitsSpec())
     with tempfile.TemporaryDirectory(prefix="mlconvert-") as scratch:
         try:

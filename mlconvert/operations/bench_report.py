@@ -63,7 +63,6 @@ def report_of(
 ) -> dict[str, Any]:
     baselines = [entry.name for entry, owner in entries if owner.parity is None and entry.name in results]
     source = proven[0]
-    needed = [package for one in proven for package in registry().runner(one.artifact.format).packages]
     return {
         "schema": SCHEMA,
         "ok": True,
@@ -96,7 +95,7 @@ def report_of(
         "left_out": [{"name": name, "reason": why} for name, why in left_out.items()],
         "baselines": baselines,
         "method": METHOD,
-        "environment": environment(needed),
+        "environment": environment(registry().runner(one.artifact.format) for one in proven),
         "fingerprint": fingerprint.as_json(fingerprint.take()),
         "seconds": seconds,
     }

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mlconvert import packages, records
+from mlconvert import records
 from mlconvert.artifact import Artifact
 from mlconvert.errors import MlconvertError, OutOfResources, ParityFailed
 from mlconvert.execution.cached_jobs import CachedJobs, Made, Observer, code_versions, surroundings
@@ -70,7 +70,7 @@ def prove_against(
     digest = source_sha256(source)
     by_rows = samples is None and bool((of_source or {}).get("rows"))
     for artifact in (tested,) if by_rows else (source, tested):
-        packages.require(registry().runner(artifact.format).packages, f"running {artifact.format}")
+        registry().runner(artifact.format).require()
     if tested.format in SERVED:
         tested = replace(tested, signature=registry().runner(tested.format).signature(tested))
     if by_rows and of_source is not None:
@@ -99,7 +99,7 @@ def prove_by_rows(
     check_models(tested)
     records.require_rows(record, location)
     assert record is not None
-    packages.require(registry().runner(tested.format).packages, f"running {tested.format}")
+    registry().runner(tested.format).require()
     compare = _by_rows(tested, record, _given(record, rtol, atol))
     return _report(*_source_of(record), tested, compare, observer, started)
 
@@ -211,5 +211,4 @@ def _report(
             if failed:
                 entry["error"] = failed.as_json()
         step["seconds"] = time.monotonic() - begun
-    needed = registry().runner(tested.format).packages
-    return report_of(source, digest, [entry], needed, time.monotonic() - started)
+    return report_of(source, digest, [entry], [registry().runner(tested.format)], time.monotonic() - started)

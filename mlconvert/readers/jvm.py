@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mlconvert.errors import ConversionFailed, MlconvertError, OutOfResources, UsageError
-from mlconvert.readers.java import Java
+from mlconvert.java import Java
 
 MORE_MEMORY = "give the JVM more: --set memory_mib=4096 where the step has that option, else JAVA_TOOL_OPTIONS=-Xmx4g"
 _EXCEPTION = re.compile(

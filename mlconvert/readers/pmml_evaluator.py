@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from mlconvert.errors import ConversionFailed, MlconvertError, ParityFailed
+from mlconvert.java import Java, find_java
 from mlconvert.packages import JPMML_EVALUATOR, PANDAS, PY4J, require
-from mlconvert.readers.java import Java, find_java
 from mlconvert.readers.jvm import death, java_words, out_of_memory
 
 if TYPE_CHECKING:

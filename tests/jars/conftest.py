@@ -17,7 +17,7 @@ from mlconvert.jars.model import JarModel, answers_of
 from mlconvert.jars.stream import open_stream
 from mlconvert.jars.verification import answer_columns
 from mlconvert.jars.writing import write_jar
-from mlconvert.readers.java import find_java
+from mlconvert.java import find_java
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from mlconvert.jars.compiler.constants import ConstantPool, modified_utf8
 from mlconvert.jars.model import of_trees
 from mlconvert.jars.stream import open_stream
 from mlconvert.jars.writing import write_jar
-from mlconvert.readers.java import find_java
+from mlconvert.java import find_java
 
 EVERYTHING = Path(__file__).with_name("Everything.java")
 

@@ -16,7 +16,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 from mlconvert.jars.estimators import jar_model
 from mlconvert.jars.writing import write_jar
-from mlconvert.readers.java import find_java
+from mlconvert.java import find_java
 
 PROGRAM = Path(__file__).with_name("UseModel.java")
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from mlconvert.errors import ConversionFailed, MissingPackage
+from mlconvert.java import find_java
 from mlconvert.readers import sklearn2pmml_runs as runs
-from mlconvert.readers.java import find_java
 from mlconvert.readers.jvm import java_words
 from mlconvert.readers.offline import offline
 

@@ -11,8 +11,9 @@ from jsonschema import Draft202012Validator
 from mlconvert import report as reports
 from mlconvert.artifact import Artifact
 from mlconvert.errors import MlconvertError, OutOfResources, UsageError
-from mlconvert.packages import NUMPY
+from mlconvert.java import find_java
 from mlconvert.parity.result import OutputParity, Parity
+from mlconvert.registry import registry
 from mlconvert.report import check_report_path, html, junit, markdown, to_json, write_report
 from mlconvert.report.contents import failed_report, report_of
 
@@ -52,8 +53,13 @@ def test_report_that_mlconvert_builds_follows_the_schema():
     error = MlconvertError("m", where="w").as_json()
     target = {"name": "t", "path": "p", "format": "onnx", "sha256": None, "bytes": None, "ok": False, "exit_code": 5}
     built = report_of(
-        Artifact("lightgbm", "model.txt", ()), "0" * 64, [{**target, "steps": [step], "error": error}], [NUMPY], 1.0
+        Artifact("lightgbm", "model.txt", ()),
+        "0" * 64,
+        [{**target, "steps": [step], "error": error}],
+        [registry().runner("jar")],
+        1.0,
     )
+    assert built["environment"]["java"] == find_java().release
     Draft202012Validator(SCHEMA).validate(json.loads(to_json(built)))
 
 

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mlconvert import java as java_reader
 from mlconvert.artifact import Artifact
 from mlconvert.converters.jar_via_pmml import transpile
 from mlconvert.converters.lightgbm_to_jar import convert
 from mlconvert.errors import ConversionFailed, MissingPackage, OutOfResources, UsageError
 from mlconvert.formats import recognise, source_artifact
 from mlconvert.formats.jar import DESCRIPTOR
-from mlconvert.readers import java as java_reader
 from mlconvert.readers.jar_answers import outputs_of, rows_of
 from mlconvert.runners import jar as runner
 from mlconvert.runners import lightgbm as lightgbm_runner

@@ -51,7 +51,7 @@ def transpiled(artifact: Artifact) -> Callable[[Inputs, int], Turns]:
 
 
 def _opened(artifact: Artifact, kind: str, fields: tuple[str, ...]) -> Callable[[Inputs, int], Turns]:
-    from mlconvert.readers.java import find_java
+    from mlconvert.java import find_java
 
     matrix = artifact.signature.inputs[0] if artifact.signature else None
     if matrix is None or matrix.name != "input" or matrix.dtype == "string" or not fields:

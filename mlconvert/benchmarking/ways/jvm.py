@@ -27,8 +27,8 @@ def jar(artifact: Artifact, threads: int) -> Callable[[Inputs, int], Turns]:  # 
 
 def _turns(artifact: Artifact, descriptor: Mapping[str, Any], inputs: Inputs, in_batch: int) -> Turns:
     from mlconvert.jars.stream import open_stream
+    from mlconvert.java import find_java
     from mlconvert.readers.jar_answers import outputs_of, rows_of
-    from mlconvert.readers.java import find_java
 
     java = find_java().path
     stack = contextlib.ExitStack()

@@ -7,6 +7,7 @@ from typing import Any
 
 from mlconvert.report import numbers
 from mlconvert.report.bench import figures
+from mlconvert.report.environments import versions_of
 from mlconvert.report.marks import code, fenced, plain, table
 
 
@@ -122,5 +123,5 @@ def _machine(report: Mapping[str, Any]) -> str:
 def _environment(report: Mapping[str, Any]) -> Iterator[str]:
     environment = report["environment"]
     rows = [["python", plain(environment["python"])], ["platform", code(environment["platform"])]]
-    rows += [[plain(name), plain(version or "-")] for name, version in environment["packages"].items()]
+    rows += [[plain(name), plain(version or "-")] for name, version in versions_of(environment)]
     yield table(["", "version"], rows)

@@ -9,6 +9,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from mlconvert.report import numbers
+from mlconvert.report.environments import versions_of
 from mlconvert.report.html.elements import Child, document, element
 from mlconvert.report.html.parts import code, folded, pairs, preformatted
 
@@ -64,7 +65,7 @@ def surroundings(report: Mapping[str, Any]) -> Iterator[ET.Element]:
     """Where it ran: the versions, and the fingerprint of the hardware where there is one."""
     environment = report["environment"]
     rows: list[tuple[str, Child]] = [("python", environment["python"]), ("platform", code(environment["platform"]))]
-    rows += [(name, version or numbers.NONE) for name, version in environment["packages"].items()]
+    rows += [(name, version or numbers.NONE) for name, version in versions_of(environment)]
     parts: list[Child] = [pairs("What took part", ("what", "version"), rows)]
     if report["fingerprint"] is not None:
         parts.append(folded(element("h3", "Hardware fingerprint"), fingerprint(report["fingerprint"])))

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 from mlconvert.errors import MissingPackage
-from mlconvert.readers.java import CHOSEN, find_java
+from mlconvert.java import CHOSEN, find_java
 
 
 def fake(folder: Path, version: str, *, modules: str = "java.base@17", status: int = 0) -> Path:

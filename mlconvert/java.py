@@ -26,10 +26,13 @@ SECONDS = 60.0  # a JVM says its version in a tenth of a second; on a machine th
 
 @dataclass(frozen=True)
 class Java:
-    """A Java runtime. `version` is that of the language, 8 for 1.8; `origin` says where it was found."""
+    """A Java runtime. `version` is that of the language, 8 for 1.8; `release` as it writes it itself, 17.0.19;
+    `origin` says where it was found.
+    """
 
     path: Path
     version: int
+    release: str
     origin: str
 
 
@@ -55,6 +58,14 @@ def find_java(minimum: int = 8, *, compiler: bool = False) -> Java:
     raise MissingPackage(f"{wanted}, is needed, and there is no Java here", hint=hint)
 
 
+def release_of(minimum: int) -> str | None:
+    """The release of the Java that `find_java` finds; None where it finds none."""
+    try:
+        return find_java(minimum).release
+    except MissingPackage:
+        return None
+
+
 def _candidates() -> Iterator[tuple[Path, str]]:
     if chosen := os.environ.get(CHOSEN):
         yield Path(chosen), f"${CHOSEN}"
@@ -78,11 +89,11 @@ def _asked(path: Path, origin: str) -> Java | str:
         return f"does not say its version within {SECONDS:g} seconds"
     except OSError as error:
         return f"cannot be run: {error.strerror}"
-    said = re.search(r'version "(\d+)(?:\.(\d+))?', done.stderr + done.stdout)
+    said = re.search(r'version "((\d+)(?:\.(\d+))?[^"]*)"', done.stderr + done.stdout)
     if done.returncode or said is None:
         return "does not say its version"
-    major, minor = int(said[1]), int(said[2] or 0)
-    return Java(path, minor if major == 1 else major, origin)  # it was 1.8 before it was 9
+    major, minor = int(said[2]), int(said[3] or 0)
+    return Java(path, minor if major == 1 else major, said[1], origin)  # it was 1.8 before it was 9
 
 
 def has_compiler(java: Java) -> bool:

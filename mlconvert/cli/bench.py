@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from mlconvert.cli import options
-
-if TYPE_CHECKING:
-    from mlconvert.execution.cached_jobs import Event
 
 Threads = Annotated[
     int, typer.Option("--threads", metavar="N", min=1, help="Threads that each computes with, and CPUs it is kept on.")
@@ -69,6 +66,7 @@ def bench(
 
     mlconvert bench model.skops model.onnx triton+grpc://localhost:8001/churn --samples rows.csv
     """
+    from mlconvert.cli.progress import progress
     from mlconvert.errors import MlconvertError, UsageError
     from mlconvert.operations import bench as operation
     from mlconvert.operations.bench_report import Asked, failed
@@ -94,7 +92,8 @@ def bench(
         if path.resolve() in {Path(one).resolve() for one in (model, *asked.artifacts)}:
             raise UsageError("the report would replace a model", where=str(path), hint="name another file")
     try:
-        told = operation.bench(asked, _observer)
+        with progress(["bench"]) as observer:
+            told = operation.bench(asked, observer)
     except MlconvertError as error:
         error.report = failed(asked, error)
         for path in reports:
@@ -113,17 +112,3 @@ def bench(
 
         terminal.render(told, Console(highlight=False))
     return 0
-
-
-def _observer(event: Event) -> None:
-    """Steps as other commands show them; a contest is a line for each thing that is being measured."""
-    from mlconvert.report import numbers
-
-    if event.kind == "start":
-        line = f"  {event.step} …"
-    elif event.kind == "failed":
-        line = f"✗ {event.step}: {event.note.partition(chr(10))[0]}"
-    else:
-        line = f"✓ {event.step:<40} {'cached' if event.cached else numbers.seconds(event.seconds)}"
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()

@@ -77,7 +77,7 @@ def bench(asked: Asked, observer: Observer) -> dict[str, Any]:
                 [entry for entry, _ in entries],
                 settings,
                 Path(scratch) / "contest",
-                lambda text: observer(Event("start", "bench", text)),
+                lambda text: observer(Event("progress", "bench", "measuring", note=text)),
             )
             observer(Event("done", "bench", "measuring", time.monotonic() - measured))
         except OSError as error:

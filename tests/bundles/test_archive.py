@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import shutil
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -72,7 +73,8 @@ def test_what_is_written_is_read(small):
 def test_any_tar_program_unpacks_it(small, tmp_path):
     with tarfile.open(small, "r:") as tar:
         members = tar.getmembers()
-        tar.extractall(tmp_path / "out", filter="data")
+    (tmp_path / "out").mkdir()
+    subprocess.run(["tar", "-xf", small, "-C", tmp_path / "out"], check=True)
     assert [each.name for each in members] == [archive.MANIFEST, archive.DIGEST, *sorted(CONTENT)]
     assert {(each.mtime, each.uid, each.gid, each.mode, each.type) for each in members} == {
         (0, 0, 0, 0o644, tarfile.REGTYPE)

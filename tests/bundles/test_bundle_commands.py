@@ -9,6 +9,7 @@ import json
 import os
 import shlex
 import shutil
+import subprocess
 import sys
 import tarfile
 import tempfile
@@ -118,8 +119,7 @@ def test_there_and_back(here, shell, tmp_path):
     assert report["source"]["path"] == "models/model.onnx"
     assert listed() == ["h100.tar", "job.tar", "told.json"]
 
-    with tarfile.open("h100.tar") as tar:
-        tar.extractall(filter="data")
+    subprocess.run(["tar", "-xf", "h100.tar"], check=True)
     assert json.loads(Path("h100/report.json").read_text()) == report
     assert {each.partition("/")[0] for each in listed(Path("h100"))} == {
         "simple", "bound", "manifest.json", "manifest.json.sha256", "report.json",
@@ -153,9 +153,9 @@ def test_equal_content_is_the_same_bundle_wherever_it_lies(job, tmp_path, shell)
 
 
 def test_the_bundle_runs_by_hand(job, shell, tmp_path):
-    with tarfile.open(job) as tar:
-        tar.extractall(tmp_path / "by-hand", filter="data")
+    (tmp_path / "by-hand").mkdir()
     os.chdir(tmp_path / "by-hand")
+    subprocess.run(["tar", "-xf", job], check=True)
     shell(0, "run recipe.yaml --target simple")
     assert Path("build/recipe/simple/model.onnx").is_file()
 
@@ -200,8 +200,7 @@ def test_an_ensemble(tmp_path, monkeypatch, shell):
         ]  # fmt: skip
     told = shell(0, "build-bundle job.tar -o built.tar")
     assert "mlconvert publish built/ensemble models --to triton --name three" in told
-    with tarfile.open("built.tar") as tar:
-        tar.extractall(filter="data")
+    subprocess.run(["tar", "-xf", "built.tar"], check=True)
     assert {path.name for path in Path("built").iterdir() if path.is_dir()} == {"total", "project", "join", "ensemble"}
     for path in Path("built").rglob("*.json"):
         assert str(tmp_path) not in path.read_text(), path

@@ -295,21 +295,25 @@ def python_api() -> str:
 
     parts = [
         "# Python API\n\n",
-        "The words of the command line as three functions. Each step still runs in a process of its own.\n\n",
+        "The words of the command line as four functions. Each step still runs in a process of its own.\n\n",
         "```python\n", _example(mlconvert), "\n```\n\n", _prose(api).partition("\n\n")[2] + "\n",
     ]  # fmt: skip
-    for name in ("convert", "run", "verify"):
+    for name in ("bench", "convert", "run", "verify"):
         function = getattr(mlconvert, name)
         signature = inspect.signature(function)
-        lines = [f"    {row.name}: {row.annotation}{_equals(row)}," for row in signature.parameters.values()]
+        lines = [f"    {_name(row)}: {row.annotation}{_equals(row)}," for row in signature.parameters.values()]
         first = next(
             (index for index, row in enumerate(signature.parameters.values()) if row.kind is row.KEYWORD_ONLY), None
         )
-        if first is not None:
+        if first is not None and not any(line.startswith("    *") for line in lines):
             lines.insert(first, "    *,")
         shown = f"def {name}(\n" + "\n".join(lines) + f"\n) -> {signature.return_annotation}: ..."
         parts.append(f"\n## mlconvert.{name}\n\n```python\n{shown}\n```\n\n{_prose(function)}\n")
     return "".join(parts)
+
+
+def _name(parameter: inspect.Parameter) -> str:
+    return f"*{parameter.name}" if parameter.kind is parameter.VAR_POSITIONAL else parameter.name
 
 
 def _equals(parameter: inspect.Parameter) -> str:

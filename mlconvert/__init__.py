@@ -4,7 +4,7 @@
 
     report = mlconvert.convert("model.txt", to="onnx", output="model.onnx", samples="rows.csv")
 
-`convert`, `verify` and `run` are in `mlconvert.api`; the errors they raise are in `mlconvert.errors`.
+`bench`, `convert`, `verify` and `run` are in `mlconvert.api`; the errors they raise are in `mlconvert.errors`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 from mlconvert.version import __version__
 
 if TYPE_CHECKING:
-    from mlconvert.api import convert, run, verify
+    from mlconvert.api import bench, convert, run, verify
 
-__all__ = ["__version__", "convert", "run", "verify"]
+__all__ = ["__version__", "bench", "convert", "run", "verify"]
 
 
 def __getattr__(name: str) -> Any:
     # Importing the package must cost nothing: `mlconvert --help` does it too.
-    if name in ("convert", "run", "verify"):
+    if name in ("bench", "convert", "run", "verify"):
         from mlconvert import api
 
         return getattr(api, name)

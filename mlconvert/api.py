@@ -1,7 +1,7 @@
-"""The Python API: `convert`, `verify` and `run`, with the words of the command line.
+"""The Python API: `bench`, `convert`, `verify` and `run`, with the words of the command line.
 
-Each returns the report (a dict, schema `mlconvert.report/1`) and raises the error that the command would end with; a
-run that failed after it had begun carries its report as `error.report`.
+Each returns the report (a dict, schema `mlconvert.report/1`; of `bench`, `mlconvert.bench/1`) and raises the error that
+the command would end with; a run that failed after it had begun carries its report as `error.report`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,40 @@ from mlconvert.errors import BY_NAME, MlconvertError
 if TYPE_CHECKING:
     from mlconvert.execution.cached_jobs import Observer
     from mlconvert.recipe import Recipe
+
+
+def bench(
+    source: str | Path,
+    *artifacts: str | Path,
+    samples: str | Path | None = None,
+    threads: int = 1,
+    batch: int = 10_000,
+    starts: int = 3,
+    rounds: int = 5,
+    rtol: float | None = None,
+    atol: float | None = None,
+    weights: str | Path | None = None,
+    trust: bool = False,
+) -> dict[str, Any]:
+    """Measure a source and its artifacts side by side: latency, throughput, cold start, memory and size."""
+    from mlconvert.execution.cached_jobs import unwatched
+    from mlconvert.operations.bench import bench as measure
+    from mlconvert.operations.bench_report import Asked
+
+    asked = Asked(
+        str(source),
+        tuple(map(str, artifacts)),
+        samples=Path(samples) if samples is not None else None,
+        threads=threads,
+        batch=batch,
+        starts=starts,
+        rounds=rounds,
+        rtol=rtol,
+        atol=atol,
+        weights=Path(weights) if weights is not None else None,
+        trust=trust,
+    )
+    return measure(asked, unwatched)
 
 
 def convert(
@@ -75,16 +109,14 @@ def run(
     """
     from mlconvert.execution.execute import execute
     from mlconvert.execution.planned import plan_run
+    from mlconvert.fleet.choice import check_places, workers_on
     from mlconvert.recipe import load_recipe
 
     place = Path(out) if out is not None else None
+    check_places(on, store)
     planned = plan_run(load_recipe(Path(recipe)), place, names=tuple(targets), elsewhere=on is not None)
-    if on is None:
-        return _raised(execute(planned, jobs=jobs or 1))
-    from mlconvert.fleet.workers import fleet
-
-    with fleet(planned, on, store, jobs) as workers:
-        return _raised(execute(planned, workers=workers))
+    with workers_on(planned, on, store, jobs) as workers:
+        return _raised(execute(planned, jobs=jobs or 1, workers=workers))
 
 
 def verify(

@@ -14,7 +14,6 @@ from mlconvert.errors import MlconvertError, UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mlconvert.execution.jobs import Workers
     from mlconvert.execution.planned import PlannedRun
     from mlconvert.recipe import Recipe
 
@@ -40,10 +39,11 @@ def run_and_tell(
     from mlconvert.cli.progress import progress
     from mlconvert.execution.execute import execute
     from mlconvert.execution.planned import plan_run
+    from mlconvert.fleet.choice import check_places, workers_on
 
     with failures_reported(location, reports):
         recipe, out = make()
-        _check_store(on, store)
+        check_places(on, store)
         planned = plan_run(recipe, out, single=single, names=names, elsewhere=on is not None)
         _check_reports_apart(reports, planned)
         if dry_run:
@@ -52,30 +52,6 @@ def run_and_tell(
         with workers_on(planned, on, store, jobs) as workers, progress(planned.names) as observer:
             report = execute(planned, jobs=jobs or 1, observer=observer, workers=workers)
     return tell(report, reports, as_json=as_json)
-
-
-def _check_store(on: str | None, store: str | None) -> None:
-    """Refuse what is wrong with the address of a cluster or store, before anything is looked at."""
-    if on is not None:
-        from mlconvert.fleet.addresses import cluster_address, store_place
-
-        cluster_address(on)
-        store_place(store)
-    elif store is not None:
-        what = "--store is where the machines of a cluster exchange files, and no cluster is named"
-        raise UsageError(what, hint="--on ray://HOST:10001, or leave --store out")
-
-
-@contextlib.contextmanager
-def workers_on(planned: PlannedRun, on: str | None, store: str | None, jobs: int | None) -> Iterator[Workers | None]:
-    """The cluster that does the steps of the run; None: this machine does."""
-    if on is None:
-        yield None
-        return
-    from mlconvert.fleet.workers import fleet
-
-    with fleet(planned, on, store, jobs) as workers:
-        yield workers
 
 
 def _check_reports_apart(paths: list[Path], planned: PlannedRun) -> None:

@@ -1,5 +1,6 @@
 """Fleets: the steps of a run on the machines of a Ray cluster, each on hardware of the kind that it is made for.
 
+choice      whether a run goes to a cluster at all
 addresses   what `--on` and `--store` say
 store       files by their digest, and results of steps by their key, where every machine sees them
 shipments   a job's request with its files, made to travel

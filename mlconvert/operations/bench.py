@@ -54,6 +54,9 @@ def bench(asked: Asked, observer: Observer) -> dict[str, Any]:
     disk is full.
     """
     begun = time.monotonic()
+    for name, number in (("batch", asked.batch), ("starts", asked.starts), ("rounds", asked.rounds)):
+        if number < 1:
+            raise UsageError(f"--{name} {number} is not valid: expected at least 1")
     cpus = _cpus(asked.threads)
     require_samples(SamplesSpec(file=asked.samples))
     weights = str(asked.weights) if asked.weights else None
@@ -160,8 +163,6 @@ def _with_signature(run: CachedJobs, artifact: Artifact) -> Artifact:
 
 def _batch(rows: int, made: Made) -> int:
     """As many rows as were asked for, fewer where they would not fit into BATCH_BYTES."""
-    if rows < 1:
-        raise UsageError(f"--batch {rows} is not valid: expected at least 1")
     size = sum((made.folder / name).stat().st_size for name in made.files) / max(1, made.result["rows"])
     return max(1, min(rows, int(BATCH_BYTES / max(1.0, size))))
 

@@ -13,7 +13,7 @@ from mlconvert.operations.signing import Signer
 from mlconvert.registry import registry
 from mlconvert.report.contents import shown
 from mlconvert.repositories import repository_in, repository_named
-from mlconvert.repositories.triton.fleet import Built
+from mlconvert.repositories.triton.engine_sets import Built
 from mlconvert.repositories.triton.merging import merge as merge_into
 
 

@@ -12,9 +12,10 @@ import onnx
 import pytest
 from jsonschema.validators import Draft202012Validator
 
+import mlconvert
 from mlconvert.benchmarking import contest
 from mlconvert.cli import main
-from mlconvert.errors import ConversionFailed
+from mlconvert.errors import ConversionFailed, UsageError
 from mlconvert.operations import bench
 from mlconvert.report.bench import SCHEMA
 
@@ -73,6 +74,14 @@ def test_a_bench_is_told_in_every_form(here, shell):
     assert ET.parse("out/bench.svg").getroot().tag == "{http://www.w3.org/2000/svg}svg"
     assert "## One row, microseconds" in Path("out/bench.md").read_text()
     assert "<html" in Path("out/bench.html").read_text()
+
+
+def test_it_is_a_function_of_python_s_too(here):
+    report = mlconvert.bench("a.onnx", Path("b.onnx"), samples="rows.npz", starts=1, rounds=1, batch=16)
+    assert report["ok"]
+    assert [one["path"] for one in report["artifacts"]] == ["b.onnx"]
+    with pytest.raises(UsageError, match="--starts 0 is not valid"):
+        mlconvert.bench("a.onnx", starts=0)
 
 
 def test_json_is_alone_on_stdout(here, shell):

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+import mlconvert
 from mlconvert import packages
 from mlconvert.cli import main
 from mlconvert.errors import MissingPackage, UsageError
@@ -91,6 +92,11 @@ def test_one_that_takes_it_and_is_silent_is_not_waited_for_long(recipe):
     assert done.returncode == UsageError.exit_code, done.stderr
     assert "within 2 seconds" in done.stderr
     assert len(done.stderr.splitlines()) == 2, "Ray has said something"
+
+
+def test_python_refuses_a_store_without_a_cluster_too(recipe):
+    with pytest.raises(UsageError, match="no cluster is named"):
+        mlconvert.run(recipe, store="here")
 
 
 def test_without_ray_the_install_line_is_told(recipe, capsys, monkeypatch):

@@ -29,7 +29,7 @@ from mlconvert.errors import MlconvertError, ParityFailed, RepositoryInvalid
 from mlconvert.formats import source_artifact
 from mlconvert.onnx_model.files import onnx_artifact
 from mlconvert.repositories.trials import Change
-from mlconvert.repositories.triton.fleet import Built
+from mlconvert.repositories.triton.engine_sets import Built
 
 CALLS = ("link", "mkdir", "rename", "replace", "rmdir", "unlink")
 

@@ -32,7 +32,7 @@ from mlconvert.repositories.triton import config as cfg
 from mlconvert.repositories.triton.backends import onnxruntime, tensorrt
 from mlconvert.repositories.triton.config import CONFIG
 from mlconvert.repositories.triton.description import Description
-from mlconvert.repositories.triton.fleet import Built, Engine, Fleet, describe, fleet_of
+from mlconvert.repositories.triton.engine_sets import Built, Engine, EngineSet, describe, engine_set_of
 from mlconvert.repositories.triton.labels import labels_of
 from mlconvert.repositories.triton.layout import check_repository
 from mlconvert.repositories.triton.layout import options as options_for
@@ -114,18 +114,18 @@ def merge(
     repository = repository.resolve()
     check_repository(repository)
     checked = check_options("merge", options_for("tensorrt"), options)
-    fleet = fleet_of(built)
-    files = _files(fleet)
+    engine_set = engine_set_of(built)
+    files = _files(engine_set)
     digests = {placed: file_sha256(source) for placed, source in files.items()}
-    for engine in fleet.engines:
+    for engine in engine_set.engines:
         checked_record(engine.built.artifact, engine.built.record, {engine.file: files[engine.file]}, digests)
-    described = describe(fleet, name, repository, checked)
+    described = describe(engine_set, name, repository, checked)
     configs = {
         path: cfg.as_text(one.config, one.comments).encode()
         for path, one in sorted(described.items(), key=lambda row: row[0] == CONFIG)
     }
     beside = {path: content for one in described.values() for path, content in one.files.items()}
-    made = _records(fleet, files, digests, checked, configs[CONFIG])
+    made = _records(engine_set, files, digests, checked, configs[CONFIG])
 
     with (
         staging.disk_errors(f"cannot merge into '{name}'", repository),
@@ -171,9 +171,9 @@ def merge(
         name=name,
         version=number,
         path=repository / name / str(number),
-        engines=tuple((one.capability, one.product, one.file) for one in fleet.engines),
+        engines=tuple((one.capability, one.product, one.file) for one in engine_set.engines),
         configs=tuple(path for path in configs if path != CONFIG),
-        fallback=onnxruntime.MODEL_FILE if fleet.plain else None,
+        fallback=onnxruntime.MODEL_FILE if engine_set.plain else None,
         unchanged=repeated and not changed,
         warnings=tuple(dict.fromkeys(text for one in described.values() for text in one.warnings)),
     )
@@ -186,28 +186,32 @@ def _is(path: Path, content: bytes) -> bool:
 # --- the version's files and records ---
 
 
-def _files(fleet: Fleet) -> dict[str, Path]:
-    found = {engine.file: engine.built.artifact.path for engine in fleet.engines}
-    if fleet.plain is not None:
-        found |= onnxruntime.placed_files(fleet.plain.artifact)
+def _files(engine_set: EngineSet) -> dict[str, Path]:
+    found = {engine.file: engine.built.artifact.path for engine in engine_set.engines}
+    if engine_set.plain is not None:
+        found |= onnxruntime.placed_files(engine_set.plain.artifact)
     return found
 
 
 def _records(
-    fleet: Fleet, files: Mapping[str, Path], digests: Mapping[str, str], checked: Mapping[str, Any], config: bytes
+    engine_set: EngineSet,
+    files: Mapping[str, Path],
+    digests: Mapping[str, str],
+    checked: Mapping[str, Any],
+    config: bytes,
 ) -> dict[str, bytes]:
     """The record of each engine beside it, under its new name; and that of the version, which names all files."""
     rows = {name: _row(name, digests[name], source.stat().st_size) for name, source in files.items()}
     made = {}
-    for engine in fleet.engines:
+    for engine in engine_set.engines:
         record = {**_record(engine), "path": engine.file, "files": [rows[engine.file]]}
         made[f"{engine.file}.json"] = _bytes(record)
     whole = {
-        **_record(fleet.first),
-        "path": fleet.first.file,
+        **_record(engine_set.first),
+        "path": engine_set.first.file,
         "files": [*rows.values(), *(_row(name, _sha256(text), len(text)) for name, text in made.items())],
         "merged": [
-            {"file": one.file, "gpu": one.product, "compute_capability": one.capability} for one in fleet.engines
+            {"file": one.file, "gpu": one.product, "compute_capability": one.capability} for one in engine_set.engines
         ],
         "published": {"options": checked, "config_sha256": _sha256(config), "live": True, "beside": []},
     }

@@ -63,7 +63,7 @@ class Engine:
 
 
 @dataclass(frozen=True)
-class Fleet:
+class EngineSet:
     """All engines of a merge, by file name; `plain` is the ONNX model behind them, where there is one."""
 
     engines: tuple[Engine, ...]
@@ -94,7 +94,7 @@ def _short(capability: str) -> str:
 # --- what was handed in ---
 
 
-def fleet_of(built: Sequence[Built]) -> Fleet:
+def engine_set_of(built: Sequence[Built]) -> EngineSet:
     """The engines of one model, in order. Raises UsageError and RepositoryInvalid for what does not belong together."""
     plain = [one for one in built if one.artifact.format == "onnx"]
     plans = [one for one in built if one.artifact.format == "tensorrt"]
@@ -114,7 +114,7 @@ def fleet_of(built: Sequence[Built]) -> Fleet:
     engines = sorted((_engine(one) for one in plans), key=lambda one: one.file)
     _check_once(engines)
     _check_same(engines[0], [engine.built for engine in engines[1:]] + plain)
-    return Fleet(tuple(engines), plain[0] if plain else None)
+    return EngineSet(tuple(engines), plain[0] if plain else None)
 
 
 def _engine(built: Built) -> Engine:
@@ -220,33 +220,35 @@ def _is_source(built: Built, engine: Built) -> bool:
 # --- the configurations ---
 
 
-def describe(fleet: Fleet, name: str, repository: Path, options: Mapping[str, Any]) -> dict[str, Description]:
+def describe(engine_set: EngineSet, name: str, repository: Path, options: Mapping[str, Any]) -> dict[str, Description]:
     """The configurations, by their path in the model's folder. Raises what the backends' `describe` raises."""
-    rows = fleet.first.built.record
+    rows = engine_set.first.built.record
     drafts = []
-    options = {**_largest(fleet), **options}
-    for engine in fleet.engines:
+    options = {**_largest(engine_set), **options}
+    for engine in engine_set.engines:
         artifact, signature = engine.built.artifact, engine.built.artifact.signature
         assert signature is not None
         drafts.append(
             tensorrt.describe(signature, name, artifact=artifact, record=rows, repository=repository, **options)
         )
     base = drafts[0]
-    for engine, other in zip(fleet.engines[1:], drafts[1:], strict=True):
+    for engine, other in zip(engine_set.engines[1:], drafts[1:], strict=True):
         if other.config != base.config:
             parts = [field.name for field in base.config.DESCRIPTOR.fields]
             wrong = [part for part in parts if getattr(other.config, part) != getattr(base.config, part)]
-            what = f"{engine.built.location} needs another configuration than {fleet.first.built.location}"
+            what = f"{engine.built.location} needs another configuration than {engine_set.first.built.location}"
             raise RepositoryInvalid(f"{what}: {', '.join(wrong)}", hint="build both with the same profiles")
-    warnings = tuple(dict.fromkeys([*(one for draft in drafts for one in draft.warnings), *_warnings(fleet)]))
-    comments = [base.comments[0], *_comments(fleet)]
-    found = {CONFIG: _with_files(base, fleet.by_capability(), comments, warnings)}
-    for engine in fleet.products():
+    warnings = tuple(dict.fromkeys([*(one for draft in drafts for one in draft.warnings), *_warnings(engine_set)]))
+    comments = [base.comments[0], *_comments(engine_set)]
+    found = {CONFIG: _with_files(base, engine_set.by_capability(), comments, warnings)}
+    for engine in engine_set.products():
         what = f"For {engine.product}: start the server with --model-config-name={engine.label}."
-        own = _with_files(base, fleet.by_capability(engine.label), [base.comments[0], what, *_comments(fleet)[1:]], ())
+        own = _with_files(
+            base, engine_set.by_capability(engine.label), [base.comments[0], what, *_comments(engine_set)[1:]], ()
+        )
         found[config_path(engine.label)] = own
-    if fleet.plain is not None:
-        found[config_path(ONNX)] = _plain(fleet, name, repository, base, options)
+    if engine_set.plain is not None:
+        found[config_path(ONNX)] = _plain(engine_set, name, repository, base, options)
     return found
 
 
@@ -254,10 +256,10 @@ def config_path(label: str) -> str:
     return f"configs/{label}.pbtxt"
 
 
-def _largest(fleet: Fleet) -> dict[str, Any]:
+def _largest(engine_set: EngineSet) -> dict[str, Any]:
     """A batch that all engines take; nothing where they do not batch."""
     found: list[int] = []
-    for engine in fleet.engines:
+    for engine in engine_set.engines:
         artifact = engine.built.artifact
         assert artifact.signature is not None
         told = tensorrt.defaults(artifact.signature, artifact)
@@ -277,37 +279,39 @@ def _with_files(
     return Description(config, tuple(comments), warnings, base.files)
 
 
-def _comments(fleet: Fleet) -> list[str]:
+def _comments(engine_set: EngineSet) -> list[str]:
     told = ["Each GPU loads the engine of its compute capability (cc_model_filenames)."]
-    for engine in fleet.engines:
+    for engine in engine_set.engines:
         version = engine.build.values.get("tensorrt.version")
         told.append(f"{engine.file}: {engine.product}, {engine.capability}, TensorRT {version}")
-    if any(engine.carried for engine in fleet.engines):
+    if any(engine.carried for engine in engine_set.engines):
         told.append(f"{tensorrt.MODEL_FILE} is for all GPUs from Ampere on that have no engine of their own.")
-    if fleet.products():
-        labels = ", ".join(engine.label for engine in fleet.products())
+    if engine_set.products():
+        labels = ", ".join(engine.label for engine in engine_set.products())
         told.append(f"Products of one compute capability: --model-config-name with one of {labels}.")
-    if fleet.plain is not None:
+    if engine_set.plain is not None:
         told.append(f"Without an engine for the GPU, or without one: --model-config-name={ONNX}.")
     return told
 
 
-def _warnings(fleet: Fleet) -> list[str]:
-    versions = sorted({str(engine.build.values.get("tensorrt.version")) for engine in fleet.engines})
+def _warnings(engine_set: EngineSet) -> list[str]:
+    versions = sorted({str(engine.build.values.get("tensorrt.version")) for engine in engine_set.engines})
     if len(versions) < 2:
         return []
     return [f"the engines are of TensorRT {' and '.join(versions)}: a server loads those of its own alone"]
 
 
-def _plain(fleet: Fleet, name: str, repository: Path, base: Description, options: Mapping[str, Any]) -> Description:
+def _plain(
+    engine_set: EngineSet, name: str, repository: Path, base: Description, options: Mapping[str, Any]
+) -> Description:
     """The configuration of the ONNX model: clients see no difference."""
-    assert fleet.plain is not None
-    built = fleet.plain
+    assert engine_set.plain is not None
+    built = engine_set.plain
     shared = {key: options[key] for key in _SHARED if key in options}
     shared["max_batch_size"] = base.config.max_batch_size
     signature = onnxruntime.signature_of(built.artifact)
     found = onnxruntime.describe(
-        signature, name, artifact=built.artifact, record=fleet.first.built.record, repository=repository, **shared
+        signature, name, artifact=built.artifact, record=engine_set.first.built.record, repository=repository, **shared
     )
     what = f"The plain ONNX model, for machines without an engine: --model-config-name={ONNX}."
     return Description(found.config, (found.comments[0], what, *found.comments[1:]), found.warnings, found.files)

@@ -114,6 +114,7 @@ CONVERTERS: tuple[Converter, ...] = (
         "mlconvert.converters.catboost_to_jar",
         (p.CATBOOST,),
         title="exact trees in a Java class, from CatBoost's own file",
+        check="check",
     ),
     Converter(
         "lightgbm",
@@ -122,6 +123,7 @@ CONVERTERS: tuple[Converter, ...] = (
         "mlconvert.converters.lightgbm_to_jar",
         (p.NUMPY,),
         title="exact trees in a Java class, from LightGBM's text file",
+        check="check",
     ),
     Converter(
         "sklearn",
@@ -131,6 +133,7 @@ CONVERTERS: tuple[Converter, ...] = (
         (p.SKLEARN, p.PANDAS),
         title="forests, linear models and the steps before them in a Java class",
         uses_samples=True,
+        check="check",
     ),
     Converter(
         "statsmodels",
@@ -139,6 +142,7 @@ CONVERTERS: tuple[Converter, ...] = (
         "mlconvert.converters.statsmodels_to_jar",
         (p.STATSMODELS,),
         title="a linear predictor and its inverse link in a Java class",
+        check="check",
     ),
     Converter(
         "treelite",
@@ -147,6 +151,7 @@ CONVERTERS: tuple[Converter, ...] = (
         "mlconvert.converters.treelite_to_jar",
         (p.NUMPY,),
         title="exact trees in a Java class, from a treelite checkpoint",
+        check="check",
     ),
     Converter(
         "xgboost",
@@ -155,6 +160,7 @@ CONVERTERS: tuple[Converter, ...] = (
         "mlconvert.converters.xgboost_to_jar",
         (p.XGBOOST,),
         title="exact trees in a Java class, from XGBoost's json or ubj file",
+        check="check",
     ),
     # --- to OpenVINO ---
     Converter(

@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlconvert.converters.jar_options import ClassName, Style, Version
+from mlconvert.converters.jar_options import (
+    CLASS_NAME,
+    VERSION,
+    ClassName,
+    Style,
+    Version,
+    check,  # noqa: F401 - named by the table of converters
+)
 from mlconvert.readers.catboost_files import load_catboost
 
 if TYPE_CHECKING:
@@ -17,8 +24,8 @@ def convert(
     target: Path,
     *,
     style: Style = "arrays",
-    class_name: ClassName = "model.Model",
-    version: Version = "1",
+    class_name: ClassName = CLASS_NAME,
+    version: Version = VERSION,
 ) -> Artifact:
     """Write a jar whose answers have the names and the order that the runner of CatBoost gives.
 

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from mlconvert.jars.naming import check_version, names_of
+from mlconvert.readers.jvm import check_limits
+
+if TYPE_CHECKING:
+    from mlconvert.artifact import Artifact
+
+CLASS_NAME, VERSION = "model.Model", "1"
+SECONDS = 900.0  # a hundred trees of 31 leaves take a quarter of a minute
 
 Style = Annotated[
     Literal["arrays", "code"], "arrays in a resource that a loop walks, or trees as Java code, which is larger"
@@ -14,3 +24,10 @@ Via = Annotated[
 ]
 Seconds = Annotated[float, "of via=pmml, for each program that is run; 0: as long as it takes"]
 Memory = Annotated[int, "of via=pmml, the memory of each JVM in MiB; 0: as much as it takes"]
+
+
+def check(source: Artifact, options: Mapping[str, Any]) -> None:  # noqa: ARG001 - of any source
+    """Raise UsageError for names that a jar cannot have, and limits that are none."""
+    names_of(options.get("class_name", CLASS_NAME))
+    check_version(options.get("version", VERSION))
+    check_limits(options.get("seconds", SECONDS), options.get("memory_mib", 0))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from mlconvert.artifact import Artifact
 from mlconvert.converters import lightgbm_to_pmml, sklearn_to_pmml, xgboost_to_pmml
+from mlconvert.converters.jar_options import SECONDS
 from mlconvert.errors import ConversionFailed
 from mlconvert.formats.jar import SCHEMA
 from mlconvert.java import find_java
@@ -27,7 +28,6 @@ OF_AN_ARRAY = re.compile(r".+_\d+")
 OTHER_WAYS = (
     "JPMML-Evaluator runs the document itself: --to pmml; or leave jar.via out, if a jar of mlconvert's own takes it"
 )
-SECONDS = 900.0  # a hundred trees of 31 leaves take a quarter of a minute
 
 
 def transpile(

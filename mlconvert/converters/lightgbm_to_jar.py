@@ -5,8 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlconvert.converters.jar_options import ClassName, Memory, Seconds, Style, Version, Via
-from mlconvert.converters.jar_via_pmml import SECONDS
+from mlconvert.converters.jar_options import (
+    CLASS_NAME,
+    SECONDS,
+    VERSION,
+    ClassName,
+    Memory,
+    Seconds,
+    Style,
+    Version,
+    Via,
+    check,  # noqa: F401 - named by the table of converters
+)
 from mlconvert.readers.lightgbm_files import lightgbm_bytes
 
 if TYPE_CHECKING:
@@ -18,8 +28,8 @@ def convert(
     target: Path,
     *,
     style: Style = "arrays",
-    class_name: ClassName = "model.Model",
-    version: Version = "1",
+    class_name: ClassName = CLASS_NAME,
+    version: Version = VERSION,
     via: Via = "own",
     seconds: Seconds = SECONDS,
     memory_mib: Memory = 0,

@@ -6,8 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from mlconvert.converters.jar_options import ClassName, Memory, Seconds, Style, Version, Via
-from mlconvert.converters.jar_via_pmml import SECONDS
+from mlconvert.converters.jar_options import (
+    CLASS_NAME,
+    SECONDS,
+    VERSION,
+    ClassName,
+    Memory,
+    Seconds,
+    Style,
+    Version,
+    Via,
+    check,  # noqa: F401 - named by the table of converters
+)
 from mlconvert.errors import ConversionFailed
 from mlconvert.readers import estimators
 from mlconvert.readers.estimator_inputs import Inputs, signature_and_table
@@ -24,8 +34,8 @@ def convert(
     *,
     inputs: Annotated[Inputs, "one matrix `input`, or one input per column; auto goes by the samples"] = "auto",
     style: Style = "arrays",
-    class_name: ClassName = "model.Model",
-    version: Version = "1",
+    class_name: ClassName = CLASS_NAME,
+    version: Version = VERSION,
     via: Via = "own",
     seconds: Seconds = SECONDS,
     memory_mib: Memory = 0,

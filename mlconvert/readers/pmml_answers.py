@@ -29,12 +29,17 @@ def session_of(evaluator: Evaluator, note: PmmlNote | None) -> Session:
     names = [spec.name for spec in told.signature.outputs]
     labels = _labels(evaluator, told) if "label" in names else {}
 
+    failed: list[ParityFailed] = []
+
     def run(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if failed:  # asked again for fewer rows, it would answer those, as if their number were the reason
+            raise failed[0]
         try:
             answers = evaluator.evaluate(_columns(evaluator, told, inputs))
             return {spec.name: _output(evaluator, spec, answers, labels) for spec in told.signature.outputs}
         except ParityFailed as error:
             error.where = ", ".join(names)  # of the outputs: a row without an answer has none of them
+            failed.append(error)
             raise
 
     return Session(told.signature, run)
@@ -96,8 +101,10 @@ def _output(
         found = list(answers[evaluator.targets[0].name])
         strange = next((number for number, value in enumerate(found) if value not in labels), None)
         if strange is not None:
-            what = f"the evaluator gives a row no class of the model's, but {found[strange]!r}"
-            raise ParityFailed(what)
+            row = evaluator.answered - len(found) + strange
+            raise ParityFailed(
+                f"the evaluator gives row {row} of the samples no class of the model's: {found[strange]!r}"
+            )
         return np.array([labels[value] for value in found], dtype=np.str_ if spec.dtype == "string" else np.int64)
     names = evaluator.probabilities if spec.name == "probabilities" else [field.name for field in evaluator.targets]
     return np.stack([np.asarray(answers[name], dtype=spec.dtype) for name in names], axis=1)

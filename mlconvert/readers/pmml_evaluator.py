@@ -113,8 +113,7 @@ class Evaluator:
 
     def __init__(self, jvm: Jvm, wrapped: Any, where: str) -> None:
         self.jvm, self.where, self._wrapped = jvm, where, wrapped
-        self._rows = 0  # rows answered so far
-        self._refused: ParityFailed | None = None
+        self.answered = 0  # rows, so far
         with jvm.asked(where):
             self.inputs = tuple(Field(field.getName(), field.getDataType()) for field in wrapped.getInputFields())
             self.targets = tuple(
@@ -130,17 +129,14 @@ class Evaluator:
         """
         import pandas as pd
 
-        if self._refused:  # asked again for fewer rows, it would answer those, as if their number were the reason
-            raise self._refused
         rows = len(next(iter(columns.values())))
 
         with self.jvm.asked(self.where):
             answers, errors = self._wrapped.evaluateAll(pd.DataFrame(dict(columns)), error_col=None)
         if errors is not None and (refused := errors.dropna()).size:
-            what = f"the evaluator refuses row {self._rows + refused.index[0]} of the samples: {refused.iloc[0]}"
-            self._refused = ParityFailed(what)
-            raise self._refused
-        self._rows += rows
+            row = self.answered + refused.index[0]
+            raise ParityFailed(f"the evaluator refuses row {row} of the samples: {refused.iloc[0]}")
+        self.answered += rows
         found: Mapping[str, Sequence[Any]] = answers
         return found
 

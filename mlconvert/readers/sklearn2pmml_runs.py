@@ -111,10 +111,12 @@ def check_date(jar: Path | None, now: datetime) -> None:
 def _failure(status: int, said: str, where: str) -> Exception:
     if "has expired" in said:
         return MissingPackage("sklearn2pmml has expired", hint="pip install --upgrade sklearn2pmml")
-    found = re.search(r"^(?:\w+\.)+(?:SkLearn|Python|Pickle|\w+)\w*(?:Exception|Error): (.+)$", said, re.MULTILINE)
-    if found is None:
+    itself, _, _ = said.partition("\nException in thread")  # after that comes the lack of the jar that posts
+    reasons = re.findall(r"^(?:[\w$]+\.)+\w*(?:Exception|Error): (.+)$", itself, re.MULTILINE)
+    if not reasons:
         return death(status, said, "sklearn2pmml", where=where)
     advice = re.search(r"^Solution:\n\t(.+)$", said, re.MULTILINE)
     hint = f"{advice[1].rstrip('.')}; " if advice else ""
-    what = f"sklearn2pmml does not take the model: {found[1].rstrip('.')}"
+    told = dict.fromkeys(reason.rstrip(".") for reason in (reasons[0], reasons[-1]))  # and the cause of all
+    what = f"sklearn2pmml does not take the model: {': '.join(told)}"
     return ConversionFailed(what, where=where, hint=f"{hint}another way to Java: --to jar")

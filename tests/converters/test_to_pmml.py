@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,11 @@ def pickled(folder: Path, estimator: Any) -> Artifact:
     return Artifact("sklearn", str(path), (path,), trusted=True)
 
 
-def lightgbm_file(folder: Path, **settings: Any) -> Artifact:
+def lightgbm_file(folder: Path, categories: Sequence[int] = (), **settings: Any) -> Artifact:
     import lightgbm
 
     known = {"objective": "binary", "verbose": -1, "num_threads": 1, "num_leaves": 7, **settings}
-    data = lightgbm.Dataset(X, TWO, params={"verbose": -1, **settings})
+    data = lightgbm.Dataset(X, TWO, categorical_feature=list(categories), params={"verbose": -1, **settings})
     path = folder / "model.txt"
     lightgbm.train(known, data, 4).save_model(path)
     return Artifact("lightgbm", str(path), (path,))
@@ -194,6 +195,10 @@ def test_what_pmml_lacks_is_refused_by_name(tmp_path):
         assert "--to " in (raised.value.hint or "")
     with pytest.raises(ConversionFailed, match="linear leaves"):
         lightgbm_to_pmml.convert(lightgbm_file(tmp_path, linear_tree=True), tmp_path / "m.pmml")
+    with pytest.raises(ConversionFailed, match="splits on categories"):
+        lightgbm_to_pmml.convert(lightgbm_file(tmp_path, [3]), tmp_path / "m.pmml")
+    with pytest.raises(ConversionFailed, match="'multiclassova' is not supported"):  # the cause, in its own words
+        lightgbm_to_pmml.convert(lightgbm_file(tmp_path, objective="multiclassova", num_class=2), tmp_path / "m.pmml")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.pkl", "model.txt"]
 
 

@@ -77,9 +77,11 @@ def test_a_classification_gives_labels_and_probabilities(tmp_path):
 
 def test_a_row_without_an_answer_is_no_parity(tmp_path):
     session = runner.load(classification(tmp_path))
-    with pytest.raises(ParityFailed, match="gives a row no class of the model's") as raised:
+    with pytest.raises(ParityFailed, match="gives row 1 of the samples no class of the model's: nan") as raised:
         session.run({"input": np.array([[1.0], [np.nan]])})
     assert raised.value.where == "label, probabilities"
+    with pytest.raises(ParityFailed, match="gives row 1"):  # and not: "its batch axis is frozen"
+        session.run({"input": np.array([[1.0]])})
 
 
 def test_what_cannot_be_compared_or_read_is_named(tmp_path):

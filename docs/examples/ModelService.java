@@ -53,6 +53,10 @@ public final class ModelService {
     private static volatile Loaded current; // the one line of the swap is a write to this
 
     public static void main(String[] arguments) throws Exception {
+        if (arguments.length != 2) {
+            System.err.println("java ModelService.java model.jar 8080");
+            System.exit(2);
+        }
         Path jar = Paths.get(arguments[0]);
         FileTime seen = Files.getLastModifiedTime(jar);
         current = load(jar);

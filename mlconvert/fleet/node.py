@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mlconvert import progress
+from mlconvert import packages, progress
 from mlconvert.artifact import file_sha256
 from mlconvert.errors import MlconvertError, UsageError
 from mlconvert.execution import cache
@@ -81,8 +81,8 @@ def _answered(text: str, answer: Callable[[Mapping[str, Any]], dict[str, Any]], 
 def _work(order: Mapping[str, Any], node: str, tell: Tell) -> dict[str, Any]:
     shipment, terms = Shipment.from_json(order["shipment"]), Terms(**order["terms"])
     rows = rows_of(shipment.request)
-    for row in rows:
-        row.require()
+    packages.require((package for row in rows for package in row.packages), f"step '{order['step']}'")
+    rows[0].require()  # what does the step may need Java besides; what reads its result's signature does not
     require_same(Versions.from_json(order["versions"]), versions_for(rows), WHOSE)
     store = _store(order["store"])
     machine = _machine(_visible()) if terms.bound else None

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from mlconvert.errors import MissingPackage
@@ -82,9 +83,18 @@ def _candidates() -> Iterator[tuple[Path, str]]:
 def _asked(path: Path, origin: str) -> Java | str:
     """The Java at a path, or why it is none."""
     try:
-        done = subprocess.run([path, "-version"], capture_output=True, text=True, timeout=SECONDS, check=False)
-    except FileNotFoundError:
+        told = path.stat()
+    except OSError:
         return "is not there"
+    said = _said(path, told.st_mtime_ns, told.st_size)
+    return said if isinstance(said, str) else Java(path, *said, origin)
+
+
+@cache
+def _said(path: Path, _changed: int, _size: int) -> tuple[int, str] | str:
+    """The version and the release that a program tells, once for each state of its file; or why it tells none."""
+    try:
+        done = subprocess.run([path, "-version"], capture_output=True, text=True, timeout=SECONDS, check=False)
     except subprocess.TimeoutExpired:
         return f"does not say its version within {SECONDS:g} seconds"
     except OSError as error:
@@ -93,7 +103,7 @@ def _asked(path: Path, origin: str) -> Java | str:
     if done.returncode or said is None:
         return "does not say its version"
     major, minor = int(said[2]), int(said[3] or 0)
-    return Java(path, minor if major == 1 else major, said[1], origin)  # it was 1.8 before it was 9
+    return minor if major == 1 else major, said[1]  # it was 1.8 before it was 9
 
 
 def has_compiler(java: Java) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlconvert.errors import ConversionFailed, OutOfResources, ParityFailed, from_json
+from mlconvert.execution.jobs import child_environment
 
 Measure = Literal["one_row", "batch"]
 
@@ -41,12 +42,6 @@ class Contestant:
         self._log = folder / "log.txt"
         path = folder / "request.json"
         path.write_text(json.dumps({**request, "started_ns": time.monotonic_ns()}))
-        environment = dict(os.environ, ORT_DISABLE_TELEMETRY="1", TF_CPP_MIN_LOG_LEVEL="3", PYTHONUNBUFFERED="1")
-        environment |= dict.fromkeys(THREADS, str(request["threads"]))
-        if path_words := environment.get("PYTHONPATH"):  # the child stands in another folder
-            environment["PYTHONPATH"] = os.pathsep.join(
-                str(Path(word).absolute()) for word in path_words.split(os.pathsep)
-            )
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [*CHILD, str(path)],
@@ -54,7 +49,7 @@ class Contestant:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd=request.get("cwd") or folder,  # some tools drop files where they stand
-                env=environment,
+                env=child_environment() | dict.fromkeys(THREADS, str(request["threads"])),
                 start_new_session=True,  # so that a JVM of its own ends with it
             )
         try:

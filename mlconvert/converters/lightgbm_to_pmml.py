@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mlconvert.errors import ConversionFailed
 from mlconvert.readers.lightgbm_boosters import as_estimator, plain_booster
-from mlconvert.readers.lightgbm_files import load_lightgbm, task_of
+from mlconvert.readers.lightgbm_files import lightgbm_bytes, load_lightgbm, task_of
 from mlconvert.readers.pmml_notes import finish
 from mlconvert.readers.sklearn2pmml_runs import MemoryMib, Seconds, pmml_pipeline, target_name, write_pmml
 from mlconvert.signature import Signature, TensorSpec
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlconvert.artifact import Artifact
 
 
-HAS_CATEGORIES = re.compile(r"^num_cat=[1-9]", re.MULTILINE)
+HAS_CATEGORIES = re.compile(rb"^num_cat=[1-9]", re.MULTILINE)
 
 
 def convert(source: Artifact, target: Path, *, seconds: Seconds = 0.0, memory_mib: MemoryMib = 0) -> Artifact:
@@ -34,7 +34,7 @@ def write(source: Artifact, target: Path, fields: Sequence[str] | None, *, secon
     task = task_of(header, source.location)
     classes = list(range(header.outputs if task == "multiclass" else 2)) if task != "value" else []
     named = list(fields or header.feature_names)
-    if HAS_CATEGORIES.search(booster.model_to_string(num_iteration=-1)):
+    if HAS_CATEGORIES.search(lightgbm_bytes(source.path)):
         what = "the LightGBM model splits on categories, which are not in its PMML"
         raise ConversionFailed(what, where=source.location, hint="--to jar and --to onnx take them")
     estimator = as_estimator(plain_booster(booster, source.location), len(classes))

@@ -179,16 +179,13 @@ class Children:
             return Done(told["result"], folder, seconds, peak)
 
     def _start(self, request: Path, log: int, cwd: str | Path) -> subprocess.Popen[bytes]:
-        environment = dict(os.environ, ORT_DISABLE_TELEMETRY="1", PYTHONUNBUFFERED="1", TF_CPP_MIN_LOG_LEVEL="3")
-        if path := environment.get("PYTHONPATH"):  # the child stands in another folder
-            environment["PYTHONPATH"] = os.pathsep.join(os.path.abspath(entry) for entry in path.split(os.pathsep))  # noqa: PTH100
         with self._lock:
             if self._stopped:
                 raise Cancelled
             process = subprocess.Popen(
                 [sys.executable, "-m", "mlconvert.worker", str(request)],
                 cwd=cwd,  # a folder of the job's own: some tools drop files where they stand
-                env=environment,
+                env=child_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -234,6 +231,14 @@ class Children:
         if stopped:
             raise Cancelled
         return status, usage, passed
+
+
+def child_environment() -> dict[str, str]:
+    """What a child process of ours sees: quiet libraries, and a PYTHONPATH that holds in another folder too."""
+    environment = dict(os.environ, ORT_DISABLE_TELEMETRY="1", PYTHONUNBUFFERED="1", TF_CPP_MIN_LOG_LEVEL="3")
+    if path := environment.get("PYTHONPATH"):
+        environment["PYTHONPATH"] = os.pathsep.join(os.path.abspath(entry) for entry in path.split(os.pathsep))  # noqa: PTH100
+    return environment
 
 
 def write_request(step: str, request: Mapping[str, Any], folder: Path) -> Path:

@@ -104,8 +104,3 @@ class Build:
         if isinstance(category, int) and int(key) != category:
             raise self.refused(f"its category {category} is no number that a double can be")
         return key
-
-
-def is_stock(part: Any) -> bool:
-    """Whether the class is scikit-learn's own: one that inherits from it may do anything."""
-    return type(part).__module__.partition(".")[0] == "sklearn"

@@ -14,9 +14,10 @@ import numpy as np
 from mlconvert.forests.estimators import text_columns, tree_model_of
 from mlconvert.forests.model import Link, TreeModel
 from mlconvert.forests.sklearn_trees import class_labels
-from mlconvert.jars.columns import Build, Column, Columns, is_stock
+from mlconvert.jars.columns import Build, Column, Columns
 from mlconvert.jars.model import Answers, JarModel, linear_forest
 from mlconvert.jars.transformers import transformed
+from mlconvert.pipelines.build import is_stock
 from mlconvert.pipelines.graph import dense
 from mlconvert.pipelines.linear import (
     generalized_linear,

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
@@ -165,22 +165,19 @@ def _texts(column: Iterable[str | None]) -> list[bytes]:
     return pieces
 
 
-@contextlib.contextmanager
-def open_stream(
-    java: str | Path, jar: Path, *, bench: bool = False, options: Sequence[str] = OPTIONS, **settings: Any
-) -> Iterator[Stream]:
-    """Start a JVM on a jar that mlconvert made; it ends with the block. `settings` go to the process as they are."""
+def open_stream(java: str | Path, jar: Path, *, bench: bool = False) -> contextlib.AbstractContextManager[Stream]:
+    """Start a JVM on a jar that mlconvert made; it ends with the block."""
     mode = "--bench" if bench else "--stream"
+    return stream_of([str(java), *OPTIONS, "-jar", str(jar), mode], str(jar))
+
+
+@contextlib.contextmanager
+def stream_of(words: Sequence[str], where: str) -> Iterator[Stream]:
+    """Start a program that speaks as `java/Main.java` does; it ends with the block. `where` is told in errors."""
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
-            [str(java), *options, "-jar", str(jar), mode],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            **settings,
-        )
+        process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
         try:
-            stream = Stream(process, log, str(jar))
+            stream = Stream(process, log, where)
             try:
                 yield stream
             finally:

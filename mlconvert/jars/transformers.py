@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from mlconvert.jars.columns import Build, Column, Columns, is_stock
+from mlconvert.jars.columns import Build, Column, Columns
 from mlconvert.jars.model import Table
+from mlconvert.pipelines.build import is_stock
 from mlconvert.pipelines.categories import one_hot_places, ordinal_places, target_classes, target_places
 from mlconvert.pipelines.graph import dense
 

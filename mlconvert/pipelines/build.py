@@ -61,7 +61,7 @@ class Build:
 
         def write() -> Columns:
             self._check_features(part, columns)
-            writer = self.writers.get(type(part).__name__) if _is_stock(part) else None
+            writer = self.writers.get(type(part).__name__) if is_stock(part) else None
             answers = (writer or self.otherwise)(self, part, method, columns)
             return (answers,) if isinstance(answers, Tensor) else answers
 
@@ -106,7 +106,7 @@ class Build:
     def _check_features(self, part: Any, given: Columns) -> None:
         wanted = getattr(part, "n_features_in_", None)
         width = sum(tensor.width or 0 for tensor in given)
-        if isinstance(wanted, Integral) and width and wanted != width and _is_stock(part):
+        if isinstance(wanted, Integral) and width and wanted != width and is_stock(part):
             what = f"{self.here} takes {wanted} features, and is given {width}"
             raise ConversionFailed(what, where=self.where)
 
@@ -169,6 +169,6 @@ class Build:
         return self.graph.gather(values, index)
 
 
-def _is_stock(part: Any) -> bool:
+def is_stock(part: Any) -> bool:
     """Whether the class is scikit-learn's own: one that inherits from it may do anything."""
     return type(part).__module__.partition(".")[0] == "sklearn"

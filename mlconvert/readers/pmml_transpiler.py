@@ -15,10 +15,9 @@ from typing import Any
 
 from mlconvert.errors import OutOfResources
 from mlconvert.formats.jar import DESCRIPTOR
+from mlconvert.jars.archive import write_zip
 from mlconvert.java import find_java
 from mlconvert.readers.pmml_evaluator import MINIMUM_JAVA, Jvm
-
-EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip file knows
 
 
 def transpile_document(
@@ -72,9 +71,5 @@ def _rewrite(jar: Path, descriptor: dict[str, Any]) -> None:
         entries = {info.filename: archive.read(info) for info in archive.infolist() if not info.is_dir()}
     entries[DESCRIPTOR] = json.dumps(descriptor, indent=1, ensure_ascii=False).encode()
     part = jar.with_name(f"{jar.name}.part")
-    with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for name in sorted(entries, key=lambda name: (name != "META-INF/MANIFEST.MF", name)):
-            info = zipfile.ZipInfo(name, EPOCH)
-            info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
-            archive.writestr(info, entries[name])
+    write_zip(part, entries)
     part.replace(jar)

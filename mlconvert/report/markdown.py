@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mlconvert.report import numbers, verdicts
-from mlconvert.report.environments import versions_of
+from mlconvert.report.environments import markdown_table
 from mlconvert.report.marks import code, fenced, optional, plain, table
 
 _WORDS = {"verified": "verified", "not verified": "not verified", "failed": "**failed**"}
@@ -137,12 +137,9 @@ def _outputs(outputs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _environment(report: Mapping[str, Any]) -> Iterator[str]:
-    environment = report["environment"]
     yield "## Environment"
     yield f"The run took {numbers.seconds(report['seconds'])}."
-    rows = [["python", plain(environment["python"])], ["platform", code(environment["platform"])]]
-    rows += [[plain(name), optional(version, plain)] for name, version in versions_of(environment)]
-    yield table(["", "version"], rows)
+    yield markdown_table(report["environment"])
     if report["fingerprint"] is not None:
         yield "<details><summary>Hardware fingerprint</summary>"
         yield fenced(json.dumps(report["fingerprint"], indent=2, ensure_ascii=False), "json")

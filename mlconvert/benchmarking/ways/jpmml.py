@@ -12,19 +12,15 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mlconvert.artifact import Artifact
 from mlconvert.benchmarking.turns import CALLS_OF_A_JVM, ROWS, Inputs, Turns, tiled
 from mlconvert.errors import ConversionFailed, MissingPackage, NotVerified
-
-if TYPE_CHECKING:
-    from mlconvert.jars.stream import Stream
 
 SOURCE = Path(__file__).parents[1] / "java" / "PmmlTurns.java"
 MINIMUM_JAVA = 11
@@ -65,19 +61,21 @@ def _opened(artifact: Artifact, kind: str, fields: tuple[str, ...]) -> Callable[
 
 
 def _turns(artifact: Artifact, kind: str, java: Path, fields: tuple[str, ...], inputs: Inputs, in_batch: int) -> Turns:
+    from mlconvert.jars.stream import stream_of
+
     stack = contextlib.ExitStack()
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mlconvert-"))
     classes = [*map(str, importlib.import_module("jpmml_evaluator")._package_classpath())]
     _compile(java, classes, folder)
     start = [str(java), "-cp", os.pathsep.join([folder, *classes]), SOURCE.stem, str(artifact.path), kind]
     began = time.monotonic()
-    stream = stack.enter_context(_stream([*start, "--bench", *fields], artifact.location))
+    stream = stack.enter_context(stream_of([*start, "--bench", *fields], artifact.location))
     stream.bench(inputs.cut(0, 1)["input"], 1, 0)
     cold = time.monotonic() - began
     rows, batch = inputs.cut(0, min(inputs.rows, ROWS))["input"], tiled(inputs, in_batch)["input"]
 
     def answers(count: int) -> list[Mapping[str, np.ndarray]]:
-        with _stream([*start, "--stream", *fields], artifact.location) as asked:
+        with stream_of([*start, "--stream", *fields], artifact.location) as asked:
             told = asked.answers(inputs.cut(0, min(count, inputs.rows))["input"])
         return [{"probabilities" if asked.width > 1 else "variable": told}]
 
@@ -92,23 +90,6 @@ def _turns(artifact: Artifact, kind: str, java: Path, fields: tuple[str, ...], i
         calls_to_warm=CALLS_OF_A_JVM,
         close=stack.close,
     )
-
-
-@contextlib.contextmanager
-def _stream(words: list[str], where: str) -> Iterator[Stream]:
-    from mlconvert.jars.stream import Stream
-
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
-        try:
-            stream = Stream(process, log, where)
-            try:
-                yield stream
-            finally:
-                stream.close()
-        finally:
-            process.kill()
-            process.wait()
 
 
 def _compile(java: Path, classes: list[str], folder: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from mlconvert.report import numbers
 from mlconvert.report.bench import figures
-from mlconvert.report.environments import versions_of
+from mlconvert.report.environments import markdown_table
 from mlconvert.report.marks import code, fenced, plain, table
 
 
@@ -48,7 +48,7 @@ def _blocks(report: Mapping[str, Any]) -> Iterator[str]:
     yield from _proofs(report)
     yield "## How it was measured"
     yield plain(report["method"])
-    yield from _environment(report)
+    yield markdown_table(report["environment"])
 
 
 def _one_row(report: Mapping[str, Any]) -> Iterator[str]:
@@ -118,10 +118,3 @@ def _worst(parity: Mapping[str, Any]) -> str:
 def _machine(report: Mapping[str, Any]) -> str:
     host = (report["fingerprint"] or {}).get("host") or {}
     return plain(host.get("cpu_model") or report["environment"]["platform"])
-
-
-def _environment(report: Mapping[str, Any]) -> Iterator[str]:
-    environment = report["environment"]
-    rows = [["python", plain(environment["python"])], ["platform", code(environment["platform"])]]
-    rows += [[plain(name), plain(version or "-")] for name, version in versions_of(environment)]
-    yield table(["", "version"], rows)
